@@ -1,0 +1,1 @@
+"""The engine: sequences, a scheduler, and the one decode loop."""

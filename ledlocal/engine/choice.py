@@ -1,0 +1,97 @@
+"""From the final layer of a step to one token per row: coins, projection of the rows that explore, draws."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledlocal.engine.sequence import Sequence
+from ledlocal.methods.final import FinalLayer
+from ledlocal.methods.led import explore, layers_of
+from ledlocal.methods.method import METHODS, Choices, Projected, Shortlist, Step
+from ledlocal.runtime.taps.protocol import Tap
+from ledlocal.runtime.vocabulary import Vocabulary
+from ledlocal.values.events import Candidates
+from ledlocal.values.params import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One row's token and how it came about."""
+
+    token: int
+    explored: bool
+    changed: bool
+    depth: int | None
+    u: tuple[float, float]
+    candidates: Candidates | None
+
+
+class Chooser:
+    """Groups the rows of a step by how they are drawn, and draws."""
+
+    def __init__(self, tap: Tap, vocabulary: Vocabulary, n_layer: int) -> None:
+        self._tap, self._vocabulary, self._n_layer = tap, vocabulary, n_layer
+
+    def choose(self, final: FinalLayer, sequences: dict[int, Sequence]) -> dict[int, Chosen]:
+        """One token per row; `sequences` by row number of `final`."""
+        groups: dict[tuple[Sampling, bool, bool], list[int]] = defaultdict(list)
+        for row, sequence in sequences.items():
+            groups[sequence.sampling, sequence.in_scope, sequence.project_always].append(row)
+        chosen: dict[int, Chosen] = {}
+        for (sampling, in_scope, always), members in groups.items():
+            rows = np.array(members, np.intp)
+            u = np.array([sequences[row].uniforms() for row in members])
+            step = Step(sampling, in_scope, final.take(rows), u[:, 0], u[:, 1],
+                        lambda i, rows=rows: self._tap.row(int(rows[i])))  # type: ignore[misc]
+            chosen.update(self._choose_group(step, rows, [sequences[row] for row in members], always))
+        return chosen
+
+    def _choose_group(self, step: Step, rows: NDArray[np.intp], sequences: list[Sequence],
+                      always: bool) -> dict[int, Chosen]:
+        method = METHODS[step.sampling.method]
+        explored = method.explores(step)
+        candidates = method.candidates(step)
+        project = np.flatnonzero(explored | always)
+        projected = self._project(step, rows, candidates, project) if len(project) else None
+        choices = method.choose(step, candidates, explored, projected)
+        shown = self._show(step, candidates, choices, projected, [one.request.detail != "forks" for one in sequences])
+        depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
+        depths = {int(i): int(at) for i, at in zip(project, depth, strict=True)}
+        return {
+            int(row): Chosen(int(choices.tokens[i]), bool(explored[i]), bool(choices.changed[i]), depths.get(i),
+                             (float(step.u0[i]), float(step.u1[i])), shown[i])
+            for i, row in enumerate(rows)
+        }
+
+    def _project(self, step: Step, rows: NDArray[np.intp], candidates: Shortlist,
+                 project: NDArray[np.intp]) -> Projected:
+        """Posteriors of the candidates at the method's layers, the final one first."""
+        ids, probs = candidates[0][project], candidates[1][project]
+        led = step.sampling.led
+        layers = layers_of(led, self._n_layer)
+        deeper = self._tap.project(rows[project], ids, layers, led.norm, step.final.inv_temp[project])
+        return Projected(project, np.concatenate([probs[:, None, :], deeper], axis=1))
+
+    def _show(self, step: Step, candidates: Shortlist, choices: Choices, projected: Projected | None,
+              wanted: list[bool]) -> list[Candidates | None]:
+        """Candidates of the rows that were projected or asked for."""
+        ids, probs = candidates
+        layers = (self._n_layer, *layers_of(step.sampling.led, self._n_layer))
+        shown: list[Candidates | None] = [None] * len(ids)
+        if projected is not None and choices.exploration is not None:
+            for j, i in enumerate(projected.rows):
+                shown[i] = self._candidates(ids[i], layers, projected.posteriors[j], choices.exploration.entropy[j])
+        for i in [i for i, want in enumerate(wanted) if want and shown[i] is None]:
+            final = probs[i][None]
+            shown[i] = self._candidates(ids[i], layers, final, explore(final[None]).entropy[0])
+        return shown
+
+    def _candidates(self, ids: NDArray[np.int32], layers: tuple[int, ...], posteriors: NDArray[np.floating],
+                    entropy: NDArray[np.float64]) -> Candidates:
+        texts = tuple(self._vocabulary.piece(int(i)).decode("utf-8", "replace") for i in ids)
+        grid = tuple(tuple(float(p) for p in row) for row in posteriors)
+        return Candidates(tuple(int(i) for i in ids), texts, layers, grid, tuple(float(h) for h in entropy))

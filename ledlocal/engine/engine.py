@@ -1,0 +1,204 @@
+"""The engine: requests in, typed events out, one decode loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from ledlocal.engine.choice import Chooser
+from ledlocal.engine.kv_cache import KvCache
+from ledlocal.engine.loading import Session
+from ledlocal.engine.scheduler import Decode, Prefill, Scheduler
+from ledlocal.engine.sequence import Sequence
+from ledlocal.methods.final import FinalLayer
+from ledlocal.methods.method import METHODS
+from ledlocal.runtime.llama import Row, now
+from ledlocal.values.errors import BadInput
+from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice
+from ledlocal.values.params import EngineOptions, Request
+
+REWIND_NOTICE = "this model's memory cannot be rewound, so a turn that changes the past is read from its beginning"
+
+
+class Engine:
+    """A loaded model that serves many requests at once. Not thread-safe but for `cancel`."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        """Load. Raises BadInput (file, flag), OutOfResources, or TapRefused (a tap asked for by name)."""
+        self._session = Session(options)
+        self.loaded: Loaded = self._session.loaded
+        context = self._session.context
+        self._tap = self._session.tap
+        self._kv = KvCache(context, self._session.kv_bytes_per_token)
+        self._scheduler = Scheduler(self._kv, context.n_seq_max, options)
+        self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
+        self._lock = threading.Lock()
+        self._cancelled: set[int] = set()
+        self._in_flight: set[int] = set()
+        self._notices: list[Event] = []
+        self._next_id = 0
+        self._rewind_said = False
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free everything; may be repeated."""
+        self._session.close()
+
+    @property
+    def busy(self) -> bool:
+        """Some sequence is not finished."""
+        return self._scheduler.busy
+
+    @property
+    def rows_fetched(self) -> int:
+        """Full rows of logits that the list could not stand in for."""
+        return self._tap.rows_fetched
+
+    def submit(self, request: Request) -> int:
+        """Queue a request; its number. Raises BadInput for what this model or context cannot do."""
+        self._session.check_open()
+        self._check(request)
+        self._next_id += 1
+        prompt = self._session.prompt(request)
+        room = self._session.context.n_ctx_seq
+        if len(prompt.ids) >= room:
+            raise BadInput(f"the prompt is {len(prompt.ids)} tokens long, and the context holds {room}")
+        self._notices += [Notice(self._next_id, text) for text in prompt.notices]
+        for sample in range(request.first_sample, request.first_sample + request.n):
+            self._scheduler.queue.append(Sequence(
+                self._next_id, sample, request, prompt.ids, prompt.tracker(), self._session.vocabulary,
+                self._session.model.n_layer, room))
+        return self._next_id
+
+    def _check(self, request: Request) -> None:
+        if request.first_sample < 0:
+            raise BadInput(f"first_sample must not be negative, and it is {request.first_sample}")
+        for sampling in (request.thinking, request.answer):
+            if sampling.led.d > self._session.depth:
+                raise BadInput(f"d is {sampling.led.d}, and the model was loaded for a depth of {self._session.depth}")
+            self._session.require_layers(sampling, request.detail == "all")
+
+    def cancel(self, request_id: int) -> None:
+        """End a request soon, from any thread; its sequences finish as `cancelled`. Unknown numbers are ignored."""
+        with self._lock:
+            self._cancelled.add(request_id)
+            if self._in_flight and self._in_flight <= self._cancelled:
+                self._session.context.abort.set()
+
+    def answer_now(self, request_id: int) -> None:
+        """End a request's thinking at the next token."""
+        for sequence in self._scheduler.running():
+            if sequence.request_id == request_id:
+                sequence.force_answer()
+
+    def generate(self, request: Request) -> Iterator[Event]:
+        """Submit one request and yield its events up to the last sample's Finished. Closing it early cancels."""
+        request_id = self.submit(request)
+        left = request.n
+        try:
+            while left:
+                for event in self.step():
+                    left -= isinstance(event, Finished)
+                    yield event
+        finally:
+            if left:
+                self.cancel(request_id)
+                while self.busy:
+                    self.step()
+
+    def step(self) -> list[Event]:
+        """Admit, decode one batch, choose tokens, retire. An empty list if there is nothing to do."""
+        self._session.check_open()
+        events, self._notices = self._notices, []
+        events += self._drop_cancelled()
+        self._scheduler.admit()
+        plan = self._scheduler.next()
+        if isinstance(plan, Prefill):
+            self._prefill(plan)
+        elif isinstance(plan, Decode):
+            events += self._decode(plan)
+        if self._kv.rewind_refused and not self._rewind_said:
+            self._rewind_said = True
+            events.append(Notice(self._next_id, REWIND_NOTICE))
+        return events
+
+    def _drop_cancelled(self) -> list[Event]:
+        with self._lock:
+            cancelled = set(self._cancelled)
+        events: list[Event] = []
+        for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
+            if sequence.request_id in cancelled:
+                events.append(self._end(sequence, "cancelled", ""))
+        with self._lock:
+            self._cancelled -= cancelled
+        return events
+
+    def _end(self, sequence: Sequence, finish: Finish, reason: str) -> Finished:
+        if sequence.finish is None:
+            sequence.end(finish, reason)
+        self._scheduler.leave(sequence)
+        return sequence.finished()
+
+    def _run(self, rows: list[Row], sequences: list[Sequence]) -> bool:
+        """One llama_decode; False if everyone in it was cancelled meanwhile."""
+        context = self._session.context
+        with self._lock:
+            self._in_flight = {sequence.request_id for sequence in sequences}
+            if self._in_flight <= self._cancelled:
+                return False
+            context.abort.clear()
+        done = context.decode(rows)
+        with self._lock:
+            self._in_flight = set()
+        if not done and (self._session.model.recurrent or self._session.model.hybrid):
+            for row in rows:
+                self._kv.clear(row.sequence)
+        return done
+
+    def _prefill(self, plan: Prefill) -> None:
+        start = now()
+        if self._run(plan.rows, [plan.sequence]):
+            self._kv.extend(plan.slot, [row.token for row in plan.rows])
+            plan.sequence.prefill(len(plan.rows), now() - start)
+
+    def _decode(self, plan: Decode) -> list[Event]:
+        sequences = {i: sequence for i, sequence in enumerate(plan.sequences) if sequence is not None}
+        events: list[Event] = [started for one in sequences.values() if (started := one.start())]
+        inv_temp = np.ones(len(plan.rows))
+        for i, sequence in sequences.items():
+            inv_temp[i] = METHODS[sequence.sampling.method].inv_temp(sequence.sampling)
+        self._tap.prepare(inv_temp)
+        if not self._run(plan.rows, list(sequences.values())):
+            return events
+        for i, sequence in sequences.items():
+            self._kv.extend(plan.rows[i].sequence, [sequence.next_token])
+        return events + self._advance(self._tap.topk(), sequences)
+
+    def _advance(self, final: FinalLayer, sequences: dict[int, Sequence]) -> list[Event]:
+        """Give every sequence its next token, and retire those that end."""
+        events: list[Event] = []
+        sound = np.isfinite(final.logsumexp) & np.isfinite(final.entropy)
+        live = {row: sequence for row, sequence in sequences.items() if sound[row]}
+        chosen = self._chooser.choose(final, live)
+        confidence = final.probs()[:, 0]
+        for row, sequence in sequences.items():
+            if row not in live:
+                where = f"the model's logits are not finite at position {sequence.position}"
+                events.append(self._end(sequence, "invalid", where))
+                continue
+            one, forced = chosen[row], bool(sequence.forced)
+            token = sequence.forced.popleft() if forced else one.token
+            events.append(sequence.accept(
+                token, forced=forced, confidence=min(1.0, float(confidence[row])), entropy=float(final.entropy[row]),
+                explored=one.explored and not forced, changed=one.changed and not forced, depth=one.depth, u=one.u,
+                candidates=one.candidates))
+            if sequence.finish is not None:
+                events.append(self._end(sequence, sequence.finish, sequence.reason))
+        return events

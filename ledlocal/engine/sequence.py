@@ -1,0 +1,148 @@
+"""Everything about one sample of one request."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ledlocal.engine.transcript import Transcript
+from ledlocal.methods.draws import uniforms
+from ledlocal.methods.led import layers_of
+from ledlocal.methods.thinking import ThinkingTracker
+from ledlocal.runtime.llama import now
+from ledlocal.runtime.vocabulary import Vocabulary
+from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Started, Token
+from ledlocal.values.params import Request, Sampling
+
+
+class Sequence:
+    """A prompt, the tokens generated for it, and the state that chooses how the next one is drawn."""
+
+    def __init__(self, request_id: int, sample: int, request: Request, prompt: tuple[int, ...],
+                 tracker: ThinkingTracker, vocabulary: Vocabulary, n_layer: int, room: int) -> None:
+        self.request_id, self.sample, self.request, self.prompt = request_id, sample, request, prompt
+        self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
+        self._transcript = Transcript(request.stop)
+        self.slot: int | None = None
+        self.cached = 0
+        """Prompt tokens in the KV cache."""
+        self.reused = 0
+        self.ids: list[int] = []
+        self.finish: Finish | None = None
+        self.reason = ""
+        self.forced: deque[int] = deque()
+        self._thinking_tokens = 0
+        self._prefill_s = 0.0
+        self._decode_start: float | None = None
+        self._explored = self._changed = self._in_scope = 0
+        self._depths = [0] * (1 + max(len(layers_of(one.led, n_layer)) for one in (request.thinking, request.answer)))
+        self._confidence = 0.0
+
+    @property
+    def prefilled(self) -> bool:
+        """All of the prompt but its last token is in the KV cache."""
+        return self.cached >= len(self.prompt) - 1
+
+    @property
+    def next_token(self) -> int:
+        """The token to decode next: the last one known."""
+        return self.ids[-1] if self.ids else self.prompt[-1]
+
+    @property
+    def position(self) -> int:
+        """Position of `next_token`, from 0."""
+        return len(self.prompt) - 1 + len(self.ids)
+
+    @property
+    def thinking(self) -> bool:
+        """The token to be drawn next is a thought."""
+        return self._tracker.phase == "thinking"
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the next token is drawn."""
+        return self.request.thinking if self.thinking else self.request.answer
+
+    @property
+    def in_scope(self) -> bool:
+        """LED may explore at the next token."""
+        return self.thinking or self.sampling.led.scope == "all"
+
+    @property
+    def project_always(self) -> bool:
+        """The next token's layers are wanted whether it explores or not."""
+        return self.request.detail == "all" and self.in_scope
+
+    def uniforms(self) -> tuple[float, float]:
+        """Coin and token of the next position."""
+        return uniforms(self.request.seed, self.request.problem, self.sample, len(self.ids))
+
+    def force_answer(self) -> None:
+        """End thinking at the next token."""
+        if self.thinking and not self.forced:
+            self.forced.extend(self._tracker.force())
+
+    def prefill(self, tokens: int, seconds: float) -> None:
+        """A part of the prompt was decoded."""
+        self.cached += tokens
+        self._prefill_s += seconds
+
+    def start(self) -> Started | None:
+        """The event of the first decode; None afterwards."""
+        if self._decode_start is not None:
+            return None
+        self._decode_start = now()
+        budget = self.request.reasoning_budget
+        if budget is not None and budget <= 0:
+            self.force_answer()
+        return Started(self.request_id, self.sample, self.prompt, self.reused, self._prefill_s)
+
+    def accept(self, token: int, *, forced: bool, confidence: float, entropy: float, explored: bool, changed: bool,
+               depth: int | None, u: tuple[float, float], candidates: Candidates | None) -> Token:
+        """Take a token as the next one."""
+        if self.in_scope:
+            self._in_scope += 1
+            self._confidence += confidence
+        if explored and depth is not None:
+            self._explored += 1
+            self._changed += changed
+            self._depths[depth] += 1
+        step = self._tracker.push(token)
+        self._thinking_tokens += step.phase == "thinking"
+        piece = b"" if self._vocabulary.is_control(token) else self._vocabulary.piece(token)
+        text = self._transcript.push(piece, step.phase, step.marker_length, self._tracker.pending)
+        self.ids.append(token)
+        budget = self.request.reasoning_budget
+        if budget is not None and self._tracker.count >= budget:
+            self.force_answer()
+        self._end_if_done(token)
+        if self.finish is not None:
+            text += self._transcript.close()
+        return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, step.phase, step.marker, forced,
+                     confidence, entropy, explored, changed, depth, u, candidates)
+
+    def _end_if_done(self, token: int) -> None:
+        limit = self.request.max_tokens
+        if self._vocabulary.is_end(token) and not self.request.ignore_eos:
+            self.finish = "stop"
+        elif self._transcript.stopped:
+            self.finish, self.reason = "stop", "a stop string matched"
+        elif limit is not None and len(self.ids) >= limit:
+            self.finish, self.reason = "length", f"the limit of {limit} tokens was reached"
+        elif len(self.prompt) + len(self.ids) >= self._room:
+            self.finish, self.reason = "length", f"the context of {self._room} tokens is full"
+
+    def end(self, finish: Finish, reason: str) -> None:
+        """End from outside."""
+        self.finish, self.reason = finish, reason
+        self._transcript.close()
+
+    def finished(self) -> Finished:
+        """The last event of this sequence."""
+        assert self.finish is not None
+        decode_s = now() - self._decode_start if self._decode_start is not None else 0.0
+        exploration = Exploration(self._explored, self._changed, tuple(self._depths),
+                                  self._confidence / self._in_scope if self._in_scope else None)
+        return Finished(
+            self.request_id, self.sample, self.finish, self.reason, self._transcript.text("answer"),
+            self._transcript.text("thinking"), tuple(self.ids), len(self.prompt), self._thinking_tokens,
+            len(self.ids) - self._thinking_tokens, self._prefill_s, decode_s, exploration)

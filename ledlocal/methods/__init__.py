@@ -1,0 +1,1 @@
+"""Decoding methods: pure functions on arrays. NumPy and values only."""

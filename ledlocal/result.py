@@ -1,0 +1,46 @@
+"""The object that `--json` prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from ledlocal.reply import Reply
+from ledlocal.values.events import Loaded
+
+
+def to_object(reply: Reply, loaded: Loaded, sha256: str) -> dict[str, Any]:
+    """Everything about one reply: what was said, and all that it takes to repeat it. `sha256` is the model file's."""
+    request, end, model = reply.request, reply.finished, loaded.model
+    return {
+        "answer": end.answer,
+        "thinking": end.thinking,
+        "finish": end.finish,
+        "reason": end.reason,
+        "tokens": {"prompt": end.prompt_tokens, "thinking": end.thinking_tokens, "answer": end.answer_tokens},
+        "prompt_ids": reply.started.prompt_ids,
+        "ids": end.ids,
+        "seed": request.seed,
+        "method": {
+            "thinking": asdict(request.thinking), "answer": asdict(request.answer), "max_tokens": request.max_tokens,
+            "reasoning": request.reasoning, "reasoning_budget": request.reasoning_budget, "stop": request.stop,
+        },
+        "model": {
+            "path": model.path, "sha256": sha256, "architecture": model.architecture, "layers": model.layers,
+            "context": model.context,
+        },
+        "tap": loaded.tap,
+        "timing": {
+            "load_s": loaded.load_s, "prefill_s": end.prefill_s, "decode_s": end.decode_s,
+            "tokens_per_s": len(end.ids) / end.decode_s if end.decode_s > 0 else None,
+        },
+        "led": asdict(end.led),
+        "build": {"ledlocal": version("ledlocal"), "llama_cpp_python": version("llama-cpp-python")},
+    }
+
+
+def to_json(reply: Reply, loaded: Loaded, sha256: str) -> str:
+    """`to_object` on one line of ASCII. Raises ValueError for a number that JSON does not have."""
+    return json.dumps(to_object(reply, loaded, sha256), ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,1 @@
+"""Taps: how the final layer's list and intermediate layers come out of llama.cpp."""

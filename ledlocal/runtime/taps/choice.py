@@ -1,0 +1,82 @@
+"""Which tap runs: chosen once at load, proven on one prompt, named on screen and in every result."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledlocal.runtime.llama import Context, ContextParams, Model, Row
+from ledlocal.runtime.taps.none import NoTap
+from ledlocal.runtime.taps.plugin import PluginTap
+from ledlocal.runtime.taps.protocol import Tap
+from ledlocal.runtime.taps.reference import ReferenceTap
+from ledlocal.values.errors import TapRefused
+from ledlocal.values.params import TapName
+
+LOGIT_TOLERANCE = 0.02
+"""Largest difference of a logit between the plain path and the tap: kernels may differ with the graph on a GPU."""
+PROBABILITY_TOLERANCE = 0.01
+"""Largest difference of a probability after the cloned head: activations are rounded to fp16 or q8 in between."""
+
+
+def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap, str]:
+    """A context with its tap attached, and a sentence if `auto` had to do without.
+
+    Raises TapRefused if a tap that was asked for by name cannot run.
+    """
+    if name == "none":
+        return *_attach(NoTap(), model, params, layers), ""
+    if name == "reference":
+        return *_attach(ReferenceTap(model.path), model, params, layers), ""
+    context = Context(model, params)
+    tap: Tap | None = None
+    try:
+        tap = PluginTap()
+        _self_test(context, tap, layers)
+        return context, tap, ""
+    except TapRefused as refusal:
+        if tap is not None:
+            tap.detach()
+        context.close()
+        if name == "plugin":
+            raise
+        why = f"the layers of {model.path.name} cannot be read: {refusal}"
+        return *_attach(NoTap(why), model, params, layers), why + "; plain sampling only"
+
+
+def _attach(tap: Tap, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap]:
+    tap.configure(params)
+    context = Context(model, params)
+    tap.attach(context, layers)
+    return context, tap
+
+
+def _self_test(context: Context, tap: Tap, layers: tuple[int, ...]) -> None:
+    """Attach, and compare with llama.cpp's own logits and with the final layer sent through the cloned head."""
+    want = _probe(context)
+    tap.attach(context, layers)
+    inv_temp = np.full(1, 1 / 0.8)
+    tap.prepare(inv_temp)
+    _probe(context, read=False)
+    final = tap.topk()
+    if not np.isfinite(final.logsumexp).all():
+        return  # a model with NaN weights: every sample is stopped where it shows
+    difference = float(np.abs(final.logits[0] - want[final.ids[0]]).max())
+    if difference > LOGIT_TOLERANCE or final.logits[0, 0] < want.max() - LOGIT_TOLERANCE:
+        raise TapRefused(f"the self-test failed: logits differ by {difference:.3g} from the plain path")
+    last = context.model.n_layer
+    again = tap.project(np.array([0]), final.ids[:, :8], [last], True, inv_temp)[0, 0]
+    difference = float(np.abs(again - final.probs()[0, :8]).max())
+    if difference > PROBABILITY_TOLERANCE:
+        raise TapRefused(f"the self-test failed: the cloned head is off by {difference:.3g} in probability")
+
+
+def _probe(context: Context, read: bool = True) -> NDArray[np.float32]:
+    """Decode four tokens as the scheduler would; the logits of the last one if `read`."""
+    tokens = [min(7 * i + 3, context.model.n_vocab - 1) for i in range(4)]
+    context.decode([Row(token, i, 0, False) for i, token in enumerate(tokens[:-1])])
+    context.decode([Row(tokens[-1], 3, 0, True)])
+    logits = context.logits(0) if read else np.empty(0, np.float32)
+    context.synchronize()
+    context.forget(0)
+    return logits

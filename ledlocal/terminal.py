@@ -1,0 +1,108 @@
+"""Output streams: what a terminal gets, what a pipe gets, colour, and reading a line."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Literal, TextIO
+
+from ledlocal.safe_text import safe_line, safe_text
+
+Color = Literal["auto", "always", "never"]
+COLORS: tuple[Color, ...] = ("auto", "always", "never")
+
+DIM = "2"
+SAME = "2;4;36"
+CHANGED = "1;33"
+ERROR = "31"
+"""Styles: parameters of the terminal's SGR sequence."""
+
+
+class Screen:
+    """One output stream. A terminal gets safe text, signs and perhaps colour; a pipe gets the exact text."""
+
+    def __init__(self, stream: TextIO, color: Color = "auto", environ: Mapping[str, str] = os.environ) -> None:
+        """`color` auto: on a terminal, unless NO_COLOR is set or TERM is dumb."""
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without a character must not stop an answer
+        self._stream = stream
+        self.tty = stream.isatty()
+        plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+        self.color = color == "always" or (color == "auto" and self.tty and not plain)
+        self.same, self.changed = self._signs()
+
+    def _signs(self) -> tuple[str, str]:
+        """Marks of explored tokens: hollow where nothing changed, filled where another token was drawn."""
+        if not self.tty:
+            return "", ""
+        try:
+            "◦•".encode(self._stream.encoding or "ascii")
+        except UnicodeEncodeError:
+            return "~", "^"
+        return "◦", "•"
+
+    def write(self, text: str, style: str = "") -> None:
+        """Write `text` as it comes and flush it. Raises BrokenPipeError if nobody reads any more."""
+        if self.tty or self.color:
+            text = safe_text(text)
+        if style and text and self.color:
+            text = f"\x1b[{style}m{text}\x1b[0m"
+        self._stream.write(text)
+        self._stream.flush()
+
+    def line(self, text: str, style: str = "") -> None:
+        """Write one whole line, whatever `text` contains."""
+        self.write(safe_text(text).replace("\n", " "), style)
+        self.write("\n")
+
+
+class Console:
+    """The screens of a command: results on `out`, everything else on `err`."""
+
+    def __init__(self, color: Color = "auto", quiet: bool = False) -> None:
+        self.out = Screen(sys.stdout, color)
+        self.err = Screen(sys.stderr, color)
+        self.quiet = quiet
+        self._noted: set[str] = set()
+
+    def info(self, text: str = "", style: str = DIM) -> None:
+        """A line beside the results; nothing if quiet."""
+        if not self.quiet:
+            self.err.line(text, style)
+
+    def note(self, text: str) -> None:
+        """A sentence that is said once; nothing if quiet."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.info(f"note: {text}")
+
+    def error(self, error: Exception) -> None:
+        """One line that says what went wrong."""
+        self.err.line(f"ledlocal: {safe_line(str(error))}", ERROR)
+
+    def ask(self, prompt: str) -> str:
+        """Read a line with line editing. Raises EOFError at the end of input, KeyboardInterrupt on Ctrl-C."""
+        if self.out.tty:
+            if importlib.util.find_spec("readline"):
+                importlib.import_module("readline")  # its import gives input() editing and history
+            return input(prompt)
+        self.err.write(prompt)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\n")
+
+
+def leave_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the program through Python, so that the terminal's modes are put back."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)

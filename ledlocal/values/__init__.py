@@ -1,0 +1,1 @@
+"""Plain values that every floor speaks: parameters, events, errors. Standard library only."""

@@ -1,0 +1,35 @@
+"""Errors a user can meet: each is one line, and carries the exit code of the command."""
+
+from __future__ import annotations
+
+
+class LedlocalError(Exception):
+    """Shown to the user as one line, without a traceback. Exit code 1: the work failed."""
+
+    exit_code = 1
+
+
+class BadInput(LedlocalError):
+    """A file, flag, template or request is wrong; the message names it and says why. Exit code 2."""
+
+    exit_code = 2
+
+
+class EngineDied(LedlocalError):
+    """The worker process ended without being asked to. Exit code 3."""
+
+    exit_code = 3
+
+
+class OutOfResources(LedlocalError):
+    """Memory, disk or time ran out; the message says what would fit. Exit code 4."""
+
+    exit_code = 4
+
+
+class TapRefused(LedlocalError):
+    """This model or library cannot show its layers; the message is a whole sentence. Plain sampling still works."""
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C (128 + SIGINT)."""

@@ -1,0 +1,152 @@
+"""What an engine says while it works: past-tense facts, one stream, many views (terminal, TUI, evaluation)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["thinking", "answer"]
+Finish = Literal["stop", "length", "cancelled", "invalid"]
+"""`stop`: the model ended or a stop string matched; `length`: limit or full context; `invalid`: non-finite logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What was loaded."""
+
+    path: str
+    name: str
+    architecture: str
+    layers: int
+    vocabulary: int
+    context: int
+    """Tokens per sequence, as opened."""
+    trained_context: int
+    slots: int
+    think_start: str | None
+    think_end: str | None
+    think_found: str
+    """How the markers were found: `render`, `source`, `vocabulary`, `flag` or `none`."""
+    sampling: dict[str, float]
+    """The file's own `general.sampling.*` values: any of temperature, top_k, top_p, min_p."""
+    chat_template: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is ready."""
+
+    model: ModelFacts
+    tap: str
+    """Tap that runs: `plugin`, `reference` or `none`."""
+    load_s: float
+    notices: tuple[str, ...] = ()
+    """Sentences to say once: a refused tap, a model without thinking, a clipped context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A sequence's prompt is in the KV cache; its first token is next."""
+
+    request: int
+    sample: int
+    prompt_ids: tuple[int, ...]
+    reused: int
+    """Prompt tokens that were still in the KV cache."""
+    prefill_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The final layer's k most probable tokens, and what other layers think of them."""
+
+    ids: tuple[int, ...]
+    """(k,) by falling final-layer probability, ties by id."""
+    texts: tuple[str, ...]
+    layers: tuple[int, ...]
+    """(d,) 1-based numbers of the layers, the final one first."""
+    posteriors: tuple[tuple[float, ...], ...]
+    """(d, k) full-vocabulary probabilities; only the final layer's row if the token was not projected."""
+    entropy: tuple[float, ...]
+    """Nats over the k candidates of each cumulative mixture: (d,) projected, (1,) not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token was chosen."""
+
+    request: int
+    sample: int
+    i: int
+    """Position in the generated tokens, from 0."""
+    id: int
+    text: str
+    """Text that this token completed; empty for control tokens, markers and half characters."""
+    phase: Phase
+    marker: bool
+    """Part of a thinking marker."""
+    forced: bool
+    """Put there by the budget or by 'answer now', not drawn."""
+    confidence: float
+    """p_top1: the final layer's largest full-vocabulary probability at the sampling temperature (0: at 1)."""
+    entropy: float
+    """Of the final layer over the full vocabulary at the same temperature, in nats."""
+    explored: bool
+    changed: bool
+    """Explored, and another token than the same u1 draws from the final layer's candidates."""
+    depth: int | None
+    """Chosen depth: 0 is the final layer alone; None if the token was not projected."""
+    u: tuple[float, float]
+    """The uniforms of this position: coin and token."""
+    candidates: Candidates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """Totals of a sequence over its thinking tokens (over all tokens if the scope is `all`)."""
+
+    explored: int
+    changed: int
+    depth_histogram: tuple[int, ...]
+    """(d,) explored tokens by chosen depth."""
+    mean_confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A sequence ended."""
+
+    request: int
+    sample: int
+    finish: Finish
+    reason: str
+    """One sentence when `finish` alone does not say it, else empty."""
+    answer: str
+    thinking: str
+    ids: tuple[int, ...]
+    prompt_tokens: int
+    thinking_tokens: int
+    answer_tokens: int
+    prefill_s: float
+    decode_s: float
+    led: Exploration
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to say once."""
+
+    request: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request could not be served; the engine goes on."""
+
+    request: int
+    message: str
+    exit_code: int
+
+
+Event = Loaded | Started | Token | Finished | Notice | Failed

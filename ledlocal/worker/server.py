@@ -1,0 +1,203 @@
+"""Child side: owns the engine and libllama, and is disposable.
+
+The main thread runs the engine, a second one reads commands, so that a cancel reaches a decode in flight and the end
+of the parent ends the worker at once. It never exits through the interpreter's teardown: the library's threads may run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NoReturn, Protocol
+
+from ledlocal.values.errors import LedlocalError
+from ledlocal.values.events import Event, Failed, Finished, Loaded
+from ledlocal.values.params import EngineOptions, Request
+from ledlocal.worker.protocol import AnswerNow, Cancel, Command, FrameReader, Generate, Load, ProtocolError, encode
+
+UNEXPECTED = 70
+"""Exit code after an exception that nobody foresaw (EX_SOFTWARE of sysexits.h); its traceback is on fd 2."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class ServedEngine(Protocol):
+    """What the server needs of an engine; `cancel` is called from the reading thread too, and more than once."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """What was loaded."""
+
+    @property
+    def busy(self) -> bool:
+        """Some request is open."""
+
+    def submit(self, request: Request) -> int:
+        """Take a request; its number. Raises LedlocalError."""
+
+    def step(self) -> list[Event]:
+        """Decode once."""
+
+    def cancel(self, request_id: int) -> None:
+        """End a request soon; one that is not open is ignored."""
+
+    def answer_now(self, request_id: int) -> None:
+        """End a request's thinking; one that is not open is ignored."""
+
+
+MakeEngine = Callable[[EngineOptions], ServedEngine]
+
+
+class Server:
+    """Commands in, events out, over one socket. The parent's request numbers replace the engine's."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._engine: ServedEngine | None = None
+        self._ids: dict[int, int] = {}
+        """Parent's number -> engine's, of the open requests."""
+        self._numbers: dict[int, int] = {}
+        """Engine's number -> parent's."""
+        self._samples: dict[int, int] = {}
+        """Engine's number -> samples not yet finished."""
+
+    def run(self, make_engine: MakeEngine) -> None:
+        """Load, then serve until the parent is gone; returns early only if loading failed, which it has told."""
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+        load = self._commands.get()
+        if not isinstance(load, Load):
+            raise ProtocolError(f"the first command must be Load, not {type(load).__name__}")
+        try:
+            engine = make_engine(load.options)
+        except LedlocalError as error:
+            self._send(Failed(0, str(error), error.exit_code))
+            return
+        self._engine = engine
+        self._send(engine.loaded)
+        while True:
+            while not engine.busy or not self._commands.empty():
+                self._obey(engine, self._commands.get())
+            self._step(engine)
+
+    def _send(self, *events: Event) -> None:
+        self._connection.sendall(b"".join(map(encode, events)))
+
+    def _read(self) -> None:
+        """Queue the commands; cancel at once, too. A request still in the queue is cancelled when its turn comes."""
+        frames = FrameReader(Command)
+        try:
+            while data := self._connection.recv(2**16):
+                for command in frames.feed(data):
+                    if isinstance(command, Cancel) and self._engine is not None:
+                        engine_id = self._ids.get(command.number)
+                        if engine_id is not None:
+                            self._engine.cancel(engine_id)
+                    self._commands.put(command)
+        except ConnectionError:
+            pass
+        except BaseException:
+            _die()
+        os._exit(0)
+
+    def _obey(self, engine: ServedEngine, command: Command) -> None:
+        match command:
+            case Generate(number, request):
+                try:
+                    engine_id = engine.submit(request)
+                except LedlocalError as error:
+                    self._send(Failed(number, str(error), error.exit_code))
+                else:
+                    self._numbers[engine_id], self._samples[engine_id] = number, request.n
+                    self._ids[number] = engine_id
+            case Cancel(number) if number in self._ids:
+                engine.cancel(self._ids[number])
+            case AnswerNow(number) if number in self._ids:
+                engine.answer_now(self._ids[number])
+            case Load():
+                raise ProtocolError("a second Load")
+
+    def _step(self, engine: ServedEngine) -> None:
+        try:
+            events = engine.step()
+        except LedlocalError as error:
+            if not self._numbers:
+                raise
+            self._fail_all(engine, error)
+        else:
+            self._send(*(told for event in events if (told := self._translate(event)) is not None))
+
+    def _fail_all(self, engine: ServedEngine, error: LedlocalError) -> None:
+        """The step belongs to every open request: tell each, and let the engine end them unheard."""
+        for engine_id, number in list(self._numbers.items()):
+            engine.cancel(engine_id)
+            self._send(Failed(number, str(error), error.exit_code))
+            self._forget(engine_id)
+
+    def _translate(self, event: Event) -> Event | None:
+        """The event with the parent's number; None if its request has already failed."""
+        if isinstance(event, Loaded):
+            raise TypeError("an engine loads once")
+        number = self._numbers.get(event.request)
+        if number is None:
+            return None
+        if isinstance(event, Finished):
+            self._samples[event.request] -= 1
+        if isinstance(event, Failed) or not self._samples[event.request]:
+            self._forget(event.request)
+        return replace(event, request=number)
+
+    def _forget(self, engine_id: int) -> None:
+        del self._ids[self._numbers.pop(engine_id)], self._samples[engine_id]
+
+
+def prepare_process() -> None:
+    """Make a crash cheap and quiet; to be called before libllama is loaded."""
+    # On an assert ggml would start a debugger; now it only writes the assert's text to fd 2, which the parent keeps.
+    os.environ["GGML_NO_BACKTRACE"] = "1"
+    faulthandler.enable(2, all_threads=False)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # Where the end of the socket is not seen because C code holds the interpreter's lock.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # Containers may forbid it; it only makes the kernel's choice better.
+            Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def _die() -> NoReturn:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(UNEXPECTED)
+
+
+def _real_engine(options: EngineOptions) -> ServedEngine:
+    from ledlocal.engine.engine import Engine
+
+    return Engine(options)
+
+
+def main(make_engine: MakeEngine = _real_engine) -> NoReturn:
+    """Serve the parent on the socket whose number is the only argument; never returns."""
+    prepare_process()
+    try:
+        connection = socket.socket(fileno=int(sys.argv[1]))
+        connection.set_inheritable(False)
+        Server(connection).run(make_engine)
+    except ConnectionError:
+        pass  # The parent is gone.
+    except BaseException:
+        _die()
+    os._exit(0)

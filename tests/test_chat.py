@@ -1,0 +1,202 @@
+"""Conversations: history, commands, Ctrl-C, a dead engine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from fake_engine import LOADED, FakeEngine, finished, reply, token
+
+from ledlocal.chat import Chat
+from ledlocal.settings import Settings
+from ledlocal.terminal import Console
+from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.events import Notice
+from ledlocal.values.params import Message
+
+Line = str | type[BaseException]
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def talk(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a conversation with these lines typed; Ctrl-D at the end."""
+
+    def run(*lines: Line, settings: Settings | None = None, system: str | None = None, quiet: bool = False) -> int:
+        typed = iter(lines)
+
+        def ask(_console: Console, _prompt: str) -> str:
+            line = next(typed, EOFError)
+            if isinstance(line, str):
+                return line
+            raise line
+
+        monkeypatch.setattr(Console, "ask", ask)
+        monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
+        return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), system).run()
+
+    return run
+
+
+def test_transcript(talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue(reply("It is 391.", "17 times 23"))
+    assert talk("17*23?") == 0
+    out, err = capsys.readouterr()
+    assert out == "It is 391.\n"
+    assert err == (
+        "model     tiny · llama · 4 layers · context 256 · tap plugin · loaded in 0.5 s\n"
+        "thinking  led · temp 0.6 · k 8 · d 8 · layers reference · norm off\n"
+        "answer    led · temp 0.6 · k 8 · explores nothing\n"
+        "limits    seed 41 · tokens up to the context · thinking budget none · reasoning auto\n"
+        "markers   <think> … </think>, found by render\n"
+        "/help for commands · Ctrl-C stops the answer · Ctrl-D leaves\n"
+        "17 times 23\n"
+        "  3 thinking + 3 answer tokens · 24.0 tokens/s · explored 0, changed 0\n"
+        "\n"
+        "\n")
+
+
+def test_quiet(talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.loaded = replace(LOADED, notices=("no thinking phase",))
+    engine.enqueue(reply("It is 391.", "17 times 23"))
+    assert talk("17*23?", "/exit", quiet=True) == 0
+    assert capsys.readouterr() == ("It is 391.\n", "")
+
+
+def test_history_keeps_thinking_and_the_system_message(talk: Callable[..., int], engine: FakeEngine) -> None:
+    engine.enqueue(reply("One.", "a b"))
+    engine.enqueue(reply("Two."))
+    engine.enqueue(reply("Three."))
+    talk("first", "second", "", "third", system="Be brief.")
+    first = (Message("system", "Be brief."), Message("user", "first"))
+    second = (*first, Message("assistant", "One.", "a b"), Message("user", "second"))
+    third = (*second, Message("assistant", "Two."), Message("user", "third"))
+    assert [r.messages for r in engine.requests] == [first, second, third]
+
+
+def test_each_turn_and_attempt_has_its_own_random_numbers(talk: Callable[..., int], engine: FakeEngine) -> None:
+    for _ in range(5):
+        engine.enqueue(reply("x"))
+    talk("a", "/regen", "/regen", "b", "/regen")
+    assert [(r.seed, r.problem, r.first_sample) for r in engine.requests] == [
+        (41, "", 0), (41, "", 1), (41, "", 2), (41, "1", 0), (41, "1", 1)]
+
+
+def test_regen_replaces_the_answer(talk: Callable[..., int], engine: FakeEngine) -> None:
+    for answer in ("bad", "good", "next"):
+        engine.enqueue(reply(answer))
+    talk("/regen", "a", "/regen", "b")
+    assert engine.requests[1].messages == (Message("user", "a"),)
+    assert engine.requests[2].messages == (Message("user", "a"), Message("assistant", "good"), Message("user", "b"))
+
+
+def test_clear_keeps_the_system_message(talk: Callable[..., int], engine: FakeEngine) -> None:
+    engine.enqueue(reply("x"))
+    engine.enqueue(reply("y"))
+    talk("a", "/clear", "/regen", "b", system="S")
+    assert engine.requests[1].messages == (Message("system", "S"), Message("user", "b"))
+
+
+def test_set(talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue(reply("x"))
+    talk("/set think.temp 1.1", "/set seed 7", "/set answer.method standard", "/set", "a")
+    request = engine.requests[0]
+    assert (request.thinking.temperature, request.answer.temperature, request.seed) == (1.1, 0.6, 7)
+    assert request.answer.method == "standard"
+    assert "thinking  led · temp 1.1" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_one_line_and_changes_nothing(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue(reply("x"))
+    assert talk("/set temp -3", "/set nonsense 1", "/set temp", "/frob", "a") == 0
+    assert engine.requests[0].thinking.temperature == 0.6
+    err = capsys.readouterr().err
+    assert "ledlocal: temperature must be a number from 0 to 100, not -3.0\n" in err
+    assert "ledlocal: no setting 'nonsense'; there are method" in err
+    assert "/set takes a name and a value" in err
+    assert "no command /frob; /help lists them\n" in err
+
+
+def test_help_names_every_command(talk: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    talk("/help")
+    err = capsys.readouterr().err
+    assert all(c in err for c in ("/help", "/exit", "/clear", "/regen", "/set NAME VALUE", "think.temp", "Ctrl-C"))
+
+
+def test_lines_go_on_and_paths_are_messages(talk: Callable[..., int], engine: FakeEngine) -> None:
+    engine.enqueue(reply("x"))
+    engine.enqueue(reply("y"))
+    talk("one\\", "two", "/etc/motd says what?")
+    assert [r.messages[-1].content for r in engine.requests if r.messages] == ["one\ntwo", "/etc/motd says what?"]
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_the_session(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    interrupt = lambda: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    engine.enqueue([reply("x")[0], token("par"), interrupt, token("tial"), finished("par")])
+    engine.enqueue(reply("fine"))
+    assert talk("a", "b") == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    out, err = capsys.readouterr()
+    assert out == "par\nfine\n"
+    assert "finish: cancelled" in err
+    assert engine.requests[1].messages == (Message("user", "a"), Message("assistant", "par"), Message("user", "b"))
+
+
+def test_a_second_ctrl_c_does_not_wait(talk: Callable[..., int], engine: FakeEngine) -> None:
+    interrupt = lambda: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    engine.enqueue([reply("x")[0], interrupt, interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        talk("a")
+
+
+def test_ctrl_c_at_the_prompt_twice_leaves(talk: Callable[..., int], engine: FakeEngine) -> None:
+    engine.enqueue(reply("x"))
+    assert talk(KeyboardInterrupt, "a", KeyboardInterrupt, KeyboardInterrupt, "b") == 130
+    assert len(engine.requests) == 1
+
+
+def test_a_refused_message_is_forgotten(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue([BadInput("the prompt has 300 tokens, the context 256")])
+    engine.enqueue(reply("x"))
+    assert talk("long", "short") == 0
+    assert "ledlocal: the prompt has 300 tokens, the context 256\n" in capsys.readouterr().err
+    assert engine.requests[1].messages == (Message("user", "short"),)
+
+
+def test_a_dead_engine_is_one_line_and_is_started_again(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue(reply("One."))
+    engine.enqueue([reply("x")[0], token("half"), EngineDied("engine died (SIGSEGV) while generating")])
+    engine.enqueue(reply("Two."))
+    assert talk("a", "b", "c") == 0
+    out, err = capsys.readouterr()
+    assert out == "One.\nhalf\nTwo.\n"
+    assert "ledlocal: engine died (SIGSEGV) while generating\n" in err
+    assert engine.requests[2].messages == (Message("user", "a"), Message("assistant", "One."), Message("user", "c"))
+    assert engine.closed == 1
+
+
+def test_leaving_with_a_dead_engine(talk: Callable[..., int], engine: FakeEngine) -> None:
+    engine.enqueue([EngineDied("engine died")])
+    assert talk("a") == 3
+
+
+def test_notices_are_said_once(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.loaded = replace(LOADED, notices=("no thinking phase\x1b[2J",))
+    for _ in range(2):
+        engine.enqueue([Notice(1, "a fresh prefill"), *reply("x")])
+    talk("a", "b")
+    err = capsys.readouterr().err
+    assert err.count("note: no thinking phase␛[2J\n") == 1
+    assert err.count("note: a fresh prefill\n") == 1

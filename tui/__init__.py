@@ -1,0 +1,1 @@
+"""The terminal UI, installed as `ledlocal_tui`: views of the engine's events, without any engine knowledge."""
