@@ -73,6 +73,8 @@ class Chooser:
         ids, probs = candidates[0][project], candidates[1][project]
         led = step.sampling.led
         layers = layers_of(led, self._n_layer)
+        if not layers:
+            return Projected(project, probs[:, None, :])
         deeper = self._tap.project(rows[project], ids, layers, led.norm, step.final.inv_temp[project])
         return Projected(project, np.concatenate([probs[:, None, :], deeper], axis=1))
 

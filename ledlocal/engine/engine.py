@@ -32,7 +32,7 @@ class Engine:
         context = self._session.context
         self._tap = self._session.tap
         self._kv = KvCache(context, self._session.kv_bytes_per_token)
-        self._scheduler = Scheduler(self._kv, context.n_seq_max, options)
+        self._scheduler = Scheduler(self._kv, context.n_seq_max, options, self._session.model.needs_output)
         self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
@@ -67,7 +67,7 @@ class Engine:
         self._check(request)
         self._next_id += 1
         prompt = self._session.prompt(request)
-        room = self._session.context.n_ctx_seq
+        room = self._session.room
         if len(prompt.ids) >= room:
             raise BadInput(f"the prompt is {len(prompt.ids)} tokens long, and the context holds {room}")
         self._notices += [Notice(self._next_id, text) for text in prompt.notices]
@@ -119,15 +119,20 @@ class Engine:
         events, self._notices = self._notices, []
         events += self._drop_cancelled()
         self._scheduler.admit()
+        events += self._say_rewind()
         plan = self._scheduler.next()
         if isinstance(plan, Prefill):
             self._prefill(plan)
         elif isinstance(plan, Decode):
             events += self._decode(plan)
-        if self._kv.rewind_refused and not self._rewind_said:
-            self._rewind_said = True
-            events.append(Notice(self._next_id, REWIND_NOTICE))
         return events
+
+    def _say_rewind(self) -> list[Event]:
+        """Once, with a request that pays for it."""
+        if not self._kv.rewind_refused or self._rewind_said:
+            return []
+        self._rewind_said = True
+        return [Notice(self._scheduler.running()[-1].request_id, REWIND_NOTICE)]
 
     def _drop_cancelled(self) -> list[Event]:
         with self._lock:

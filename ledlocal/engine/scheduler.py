@@ -39,8 +39,12 @@ class Scheduler:
     consecutive sequences of a split cache into one ubatch (src/llama-batch.cpp, split_equal): holes get a dummy.
     """
 
-    def __init__(self, kv: KvCache, slots: int, options: EngineOptions) -> None:
-        """`slots` of the cache, of which at most `options.slots` are used at a time."""
+    def __init__(self, kv: KvCache, slots: int, options: EngineOptions, needs_output: bool = False) -> None:
+        """`slots` of the cache, of which at most `options.slots` are used at a time.
+
+        `needs_output`: this model cannot run a batch without outputs.
+        """
+        self._needs_output = needs_output
         self._kv, self._capacity = kv, options.slots
         self._chunk, self._exact = options.batch, options.reproducible
         self.slots: list[Sequence | None] = [None] * slots
@@ -102,7 +106,8 @@ class Scheduler:
         # a last chunk of one token would take another kernel than the rest of the prompt
         if end - start - size == 1:
             size -= 1
-        rows = [Row(sequence.prompt[i], i, sequence.slot, False) for i in range(start, start + size)]
+        rows = [Row(sequence.prompt[i], i, sequence.slot, self._needs_output and i == start + size - 1)
+                for i in range(start, start + size)]
         return Prefill(sequence.slot, sequence, rows)
 
     def _decode(self, running: list[Sequence]) -> Decode:

@@ -63,6 +63,6 @@ class Transcript:
             if self.stopped:
                 return ""
             text = self._stop.push(text)
-            self.stopped = self._stop.stopped
+            self.stopped = self._stop.matched is not None
         self._texts[phase].append(text)
         return text

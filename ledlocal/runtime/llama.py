@@ -71,8 +71,19 @@ class Model:
         self.n_embd: int = C.llama_model_n_embd(self.handle)
         self.n_params: int = C.llama_model_n_params(self.handle)
         self.n_swa: int = C.llama_model_n_swa(self.handle)
+        self.architecture = self._meta(b"general.architecture")
         self.recurrent = bool(C.llama_model_is_recurrent(self.handle))
         self.hybrid = bool(C.llama_model_is_hybrid(self.handle))
+
+    @property
+    def needs_output(self) -> bool:
+        """Its graph aborts on a batch without outputs (chameleon's ggml_set_1d on zero rows)."""
+        return self.architecture == "chameleon"
+
+    def _meta(self, key: bytes) -> str:
+        buffer = ctypes.create_string_buffer(128)
+        C.llama_model_meta_val_str(self.handle, key, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "backslashreplace")
 
     def close(self) -> None:
         """Free the model; every context must be closed before."""
@@ -205,6 +216,11 @@ def context_params(n_ctx: int, n_seq: int, n_batch: int, threads: int, unified: 
     params.kv_unified = unified
     params.no_perf = True
     return params
+
+
+def has_gpu() -> bool:
+    """Whether this build can put layers on a GPU."""
+    return bool(C.llama_supports_gpu_offload())
 
 
 def now() -> float:

@@ -192,7 +192,7 @@ def _parts(keys: Keys) -> None:
 def _check_tensors(part: Header) -> None:
     """Types the CPU kernels take, and data inside the file, where llama.cpp can map it."""
     if part.alignment < ALIGNMENT:
-        Keys(part).refuse("general.alignment", f"is {part.alignment}; llama.cpp maps weights at multiples of {ALIGNMENT}")
+        Keys(part).refuse("general.alignment", f"is {part.alignment}; llama.cpp needs a multiple of {ALIGNMENT}")
     for info in part.tensors.values():
         what = f"{part.path}: tensor {shown(info.name)}"
         missing = info.offset + info.nbytes - part.size

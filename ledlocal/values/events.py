@@ -88,7 +88,10 @@ class Token:
     forced: bool
     """Put there by the budget or by 'answer now', not drawn."""
     confidence: float
-    """p_top1: the final layer's largest full-vocabulary probability at the sampling temperature (0: at 1)."""
+    """p_top1: the final layer's largest full-vocabulary probability, at the sampling temperature.
+
+    At temperature 1 when that is 0, and for `standard` in llama's order, which truncates before the temperature.
+    """
     entropy: float
     """Of the final layer over the full vocabulary at the same temperature, in nats."""
     explored: bool

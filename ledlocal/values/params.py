@@ -63,7 +63,7 @@ class Sampling:
 
     method: MethodName = "led"
     temperature: float = 0.6
-    """0 is greedy."""
+    """0 is greedy; otherwise 0.01 to 100."""
     top_k: int = 20
     """`standard` only. 0: no limit."""
     top_p: float = 0.95
@@ -76,7 +76,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("standard", "led", "control"))
-        require_number("temperature", self.temperature, 0, 100)
+        if self.temperature:  # 1 / T must stay a sound float32
+            require_number("temperature", self.temperature, 0.01, 100)
         require_number("top_k", self.top_k, 0, 2**31 - 1)
         require_number("top_p", self.top_p, 0, 1)
         require_number("min_p", self.min_p, 0, 1)

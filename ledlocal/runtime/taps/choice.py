@@ -9,7 +9,6 @@ from ledlocal.runtime.llama import Context, ContextParams, Model, Row
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
-from ledlocal.runtime.taps.reference import ReferenceTap
 from ledlocal.values.errors import TapRefused
 from ledlocal.values.params import TapName
 
@@ -27,10 +26,15 @@ def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[i
     if name == "none":
         return *_attach(NoTap(), model, params, layers), ""
     if name == "reference":
+        # gguf is slow to import, and only this tap needs it
+        from ledlocal.runtime.taps.reference import ReferenceTap
+
         return *_attach(ReferenceTap(model.path), model, params, layers), ""
     context = Context(model, params)
     tap: Tap | None = None
     try:
+        if model.needs_output:
+            raise TapRefused("its graph writes into parts of the logits")
         tap = PluginTap()
         _self_test(context, tap, layers)
         return context, tap, ""
@@ -47,7 +51,11 @@ def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[i
 def _attach(tap: Tap, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap]:
     tap.configure(params)
     context = Context(model, params)
-    tap.attach(context, layers)
+    try:
+        tap.attach(context, layers)
+    except BaseException:
+        context.close()
+        raise
     return context, tap
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ledlocal.methods.final import FinalLayer
 from ledlocal.runtime.llama import Context, ContextParams
 
-TOP = 64
+TOP = 80
 """Length of the final layer's list."""
 
 

@@ -1,0 +1,204 @@
+"""A session with one model: everything that loading finds out, and prompts made ready for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ledlocal.methods.thinking import InitialPhase, ThinkingTracker
+from ledlocal.runtime import amx
+from ledlocal.runtime.header import Header, read_header
+from ledlocal.runtime.llama import Model, context_params, has_gpu, now
+from ledlocal.runtime.markers import (
+    Markers, ThinkingFormat, find_markers, markers_from_tags, markers_from_vocabulary, phase_of, thinking_of,
+)
+from ledlocal.runtime.memory import available_memory, fit_context, kv_bytes_per_token
+from ledlocal.runtime.preflight import check_model
+from ledlocal.runtime.prompt import build_prompt
+from ledlocal.runtime.taps.choice import open_tap
+from ledlocal.runtime.template import ChatTemplate, template_of
+from ledlocal.runtime.vocabulary import Vocabulary
+from ledlocal.values.errors import BadInput, LedlocalError, TapRefused
+from ledlocal.values.events import Loaded, ModelFacts
+from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
+
+DEFAULT_CONTEXT = 32768
+UNIFIED_SLOTS = 16
+"""Up to so many sequences share one KV cache; beyond, each row would attend over too many foreign cells."""
+_SAMPLING_KEYS = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids of a prompt, and a fresh tracker of its thinking phase for every sample."""
+
+    ids: tuple[int, ...]
+    tracker: Callable[[], ThinkingTracker]
+    notices: tuple[str, ...] = ()
+
+
+class Session:
+    """Header, model, vocabulary, context, tap and template of one file; frees them in the right order."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        """Load. Raises BadInput, OutOfResources, or TapRefused (a tap asked for by name)."""
+        start = now()
+        path = Path(options.model)
+        header = read_header(path)
+        self._notices = list(check_model(header))
+        self.depth = options.depth
+        self._think_tags = options.think_tags
+        self._origin = "the given template" if options.chat_template else str(path)
+        own = header.metadata.get("tokenizer.chat_template")
+        self._template_text = options.chat_template or (own if isinstance(own, str) else None)
+        self.kv_bytes_per_token = kv_bytes_per_token(header)
+        slots = max(2, options.slots) if options.reproducible else options.slots
+        self.room = context = self._context_size(header, options, slots)
+        if not amx.usable():
+            self._notices.append(amx.NOTICE)
+        self.model = Model(path, options.gpu_layers, amx.usable())
+        try:
+            self._open(options, context, slots)
+            self.loaded = Loaded(self._facts(header, options), self.tap.name, now() - start,
+                                 tuple(self._notices))
+        except BaseException:
+            self.close()
+            raise
+
+    def _context_size(self, header: Header, options: EngineOptions, slots: int) -> int:
+        """Tokens per sequence: as asked, or min(trained, 32768, what fits)."""
+        trained = header.metadata.get(f"{header.architecture}.context_length")
+        self._trained = trained if isinstance(trained, int) else DEFAULT_CONTEXT
+        wanted = options.context or min(self._trained, DEFAULT_CONTEXT)
+        if options.context and options.context > self._trained:
+            self._notices.append(f"a context of {wanted} tokens is more than the {self._trained} of its training")
+        if has_gpu():
+            return wanted
+        fits = fit_context(header, wanted, slots, available_memory())
+        if fits < wanted:
+            self._notices.append(f"the context is {fits} tokens instead of {wanted}: no more fits in memory")
+        return fits
+
+    def _open(self, options: EngineOptions, context: int, slots: int) -> None:
+        self.vocabulary = Vocabulary(self.model.vocab)
+        self._template: ChatTemplate | None = None
+        if self._template_text is not None:
+            self._template = ChatTemplate(self._template_text, self._origin, self.vocabulary.bos, self.vocabulary.eos)
+        self._markers = self._find_markers()
+        threads = options.threads or physical_cores()
+        unified = not options.reproducible and slots <= UNIFIED_SLOTS
+        params = context_params(context, slots, options.batch, threads, unified)
+        last = self.model.n_layer
+        layers = tuple(range(max(1, last - options.depth), last))
+        self.context, self.tap, refusal = open_tap(options.tap, self.model, params, layers)
+        if refusal:
+            self._notices.append(refusal)
+
+    def _find_markers(self) -> Markers | None:
+        if self._think_tags:
+            return markers_from_tags(*self._think_tags)
+        found = find_markers(self._template) if self._template else None
+        found = found or markers_from_vocabulary(lambda text: self.vocabulary.find(text) is not None)
+        if found is None:
+            self._notices.append("no thinking phase was found: LED explores only with scope all")
+        return found
+
+    def _facts(self, header: Header, options: EngineOptions) -> ModelFacts:
+        name = header.metadata.get("general.name")
+        sampling = {}
+        for key, field in _SAMPLING_KEYS.items():
+            value = header.metadata.get(f"general.sampling.{key}")
+            if isinstance(value, int | float):
+                sampling[field] = float(value)
+        markers = self._markers
+        return ModelFacts(
+            str(self.model.path), name if isinstance(name, str) else self.model.path.stem, header.architecture,
+            self.model.n_layer, self.vocabulary.n, self.room, self._trained, options.slots,
+            markers.start if markers else None, markers.ends[0] if markers else None,
+            markers.found if markers else "none", sampling, self._template is not None)
+
+    def check_open(self) -> None:
+        """Raise LedlocalError after `close`."""
+        if not self.model.handle:
+            raise LedlocalError("the engine is closed")
+
+    def close(self) -> None:
+        """Free context and model; may be repeated."""
+        if hasattr(self, "tap"):
+            self.tap.detach()
+            self.context.close()
+        self.model.close()
+
+    def require_layers(self, sampling: Sampling, everywhere: bool) -> None:
+        """Raise TapRefused if this way of drawing needs layers that no tap can show."""
+        if self.tap.name == "none" and (sampling.method == "led" or everywhere):
+            raise TapRefused(f"method {sampling.method} needs intermediate layers, and no tap runs"
+                             f"{': ' + self.tap.why if hasattr(self.tap, 'why') else ''}")
+
+    def prompt(self, request: Request) -> Prompt:
+        """Token ids of a request's prompt and where it leaves the thinking phase. Raises BadInput."""
+        if request.messages is not None:
+            return self._conversation(request.messages, request.reasoning)
+        ids = request.prompt_ids
+        if ids is None:
+            ids = tuple(self.vocabulary.tokenize(request.prompt or "", special=True))
+            if self.vocabulary.adds_bos and self.vocabulary.bos_id is not None and ids[:1] != (self.vocabulary.bos_id,):
+                ids = (self.vocabulary.bos_id, *ids)
+        if not ids:
+            raise BadInput("the prompt is empty")
+        if bad := [i for i in ids if not 0 <= i < self.vocabulary.n]:
+            raise BadInput(f"prompt_ids holds {bad[0]}, and the vocabulary has {self.vocabulary.n} tokens")
+        text = b"".join(map(self.vocabulary.piece, ids)).decode("utf-8", "replace")
+        phase: InitialPhase = phase_of(text, self._markers) if self._markers else "unopened"
+        return Prompt(ids, lambda: self._tracker(phase))
+
+    def _conversation(self, messages: tuple[Message, ...], reasoning: Reasoning) -> Prompt:
+        template = self._template or template_of(None, self._origin)
+        thinking = self._format(template, reasoning)
+        built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {})
+        # markers in the user's words are no sign of anything, so only what the template put behind them counts
+        tail = built.text.rpartition(messages[-1].content.strip())[2] if messages else built.text
+        phase = phase_of(tail, thinking.markers) if thinking else "unopened"
+        notices = list(built.notices)
+        if reasoning == "off" and phase == "open":
+            notices.append("this model's template has no switch for thinking: it thinks all the same")
+        return Prompt(built.ids, lambda: self._tracker(phase), tuple(notices))
+
+    def _format(self, template: ChatTemplate, reasoning: Reasoning) -> ThinkingFormat | None:
+        if self._markers is None:
+            return None
+        return thinking_of(template, reasoning, self._markers)
+
+    def _tracker(self, phase: InitialPhase) -> ThinkingTracker:
+        markers = self._markers
+        if markers is None:
+            return ThinkingTracker((), (), "closed")
+        force = self.vocabulary.tokenize(markers.force, special=True, continues=True)
+        spelled = self._tokens_of(markers)
+        if spelled is None:
+            starts = [text.encode() for text in markers.starts]
+            ends = [text.encode() for text in markers.ends]
+            return ThinkingTracker(starts, ends, phase, force, self.vocabulary.piece)
+        return ThinkingTracker(spelled[0], spelled[1], phase, force)
+
+    def _tokens_of(self, markers: Markers) -> tuple[list[list[int]], list[list[int]]] | None:
+        """Ids of the markers; None if one has no token of its own, so that its letters may merge with others."""
+        special = set(self.vocabulary.special_tokens.values())
+        starts, ends = ([self.vocabulary.tokenize(text, special=True, continues=True) for text in texts]
+                        for texts in (markers.starts, markers.ends))
+        own = all(special.intersection(ids) for ids in (*starts, *ends))
+        return (starts, ends) if own else None
+
+
+@cache
+def physical_cores() -> int:
+    """Physical cores this process may use: two threads of one core share its arithmetic."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = set()
+    for cpu in usable:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings.add(topology.read_text() if topology.exists() else str(cpu))
+    return len(siblings)
