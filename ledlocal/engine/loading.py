@@ -13,7 +13,13 @@ from ledlocal.runtime import amx
 from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.llama import Model, context_params, has_gpu, now
 from ledlocal.runtime.markers import (
-    Markers, ThinkingFormat, find_markers, markers_from_tags, markers_from_vocabulary, phase_of, thinking_of,
+    Markers,
+    ThinkingFormat,
+    find_markers,
+    markers_from_tags,
+    markers_from_vocabulary,
+    phase_of,
+    thinking_of,
 )
 from ledlocal.runtime.memory import available_memory, fit_context, kv_bytes_per_token
 from ledlocal.runtime.preflight import check_model

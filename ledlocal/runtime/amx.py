@@ -54,7 +54,7 @@ def iter_until_null(pointers: ctypes._Pointer[ctypes.c_void_p]) -> list[int]:
     """Entries of a null-terminated array of pointers."""
     found: list[int] = []
     while pointers[len(found)]:
-        found.append(int(pointers[len(found)]))  # type: ignore[call-overload]
+        found.append(int(pointers[len(found)]))
     return found
 
 

@@ -1,7 +1,7 @@
 """A model's tokens: exact bytes of every id, and text to ids without a crash or a lost byte.
 
-llama.cpp (src/llama-vocab.cpp of 0c1e57098, vendored by llama-cpp-python 0.3.36) throws C++ exceptions through ctypes on a
-bad id and overflows its stack on some texts, so everything is checked here first.
+llama.cpp (src/llama-vocab.cpp of 0c1e57098, vendored by llama-cpp-python 0.3.36) throws C++ exceptions through ctypes
+on a bad id and overflows its stack on some texts, so everything is checked here first.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ONE_KIND = re.compile(r"[^\W\d_]+|\d+|\s+|(?:[^\w\s]|_)+")
 """Classes that pre-tokenizers repeat over: letters, digits, spaces, the rest."""
 
 _BRACKETS = re.compile(r"[<>\[\]|｜◁▷]")
-_HTML = re.compile(r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|ul|ol|li|dl|dt|dd|h[1-6]|p|br|hr|div|span|a|img|pre|"
-                   r"blockquote|strong|em|b|i|u|sub|sup|code)>")
+_HTML = re.compile(r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|ul|ol|li|dl|dt|dd|h[1-6]|p|br|hr|div|span|a|img|"
+                   r"pre|blockquote|strong|em|b|i|u|sub|sup|code)>")
 _SENTINEL = "\x1f"
 
 

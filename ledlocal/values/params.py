@@ -76,8 +76,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, ("standard", "led", "control"))
-        if self.temperature:  # 1 / T must stay a sound float32
-            require_number("temperature", self.temperature, 0.01, 100)
+        require_number("temperature", self.temperature, 0, 100)
+        if 0 < self.temperature < 0.01:  # 1 / T must stay a sound float32
+            raise BadInput(f"temperature must be 0 (greedy) or at least 0.01, not {self.temperature}")
         require_number("top_k", self.top_k, 0, 2**31 - 1)
         require_number("top_p", self.top_p, 0, 1)
         require_number("min_p", self.min_p, 0, 1)

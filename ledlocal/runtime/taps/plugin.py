@@ -220,7 +220,8 @@ class PluginTap:
         """Row numbers in the stack, which is layer-major: (n, len(layers))."""
         order = (*self._layers, self._last)
         offsets = np.array([order.index(layer) * self._rows for layer in layers])
-        return (np.asarray(rows)[:, None] + offsets[None, :]).astype(np.int32)
+        stacked: NDArray[np.int32] = (np.asarray(rows)[:, None] + offsets[None, :]).astype(np.int32)
+        return stacked
 
     def row(self, i: int) -> NDArray[np.float32]:
         """Raw logits of row i, (V,)."""

@@ -46,7 +46,7 @@ class Tap(Protocol):
 
     def measure(self, rows: NDArray[np.intp], layers: Sequence[int], norm: bool) -> tuple[
             NDArray[np.float64], NDArray[np.int64]]:
-        """Entropy (nats, at temperature 1) and rank (0-based) of the final layer's top-1 token: (n, len(layers)) each."""
+        """Entropy (nats, temperature 1) and rank (0-based) of the final layer's top-1 token: (n, len(layers)) each."""
 
     def row(self, i: int) -> NDArray[np.float32]:
         """The full row of raw logits of row i, (V,)."""
