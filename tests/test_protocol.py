@@ -56,7 +56,8 @@ def values(tp: Any) -> st.SearchStrategy[Any]:
 
 LED = st.builds(Led, d=st.integers(2, 512), k=st.integers(1, 1024), layers=st.sampled_from(["reference", "paper"]),
                 norm=st.booleans(), scope=st.sampled_from(["thinking", "all"]), exploit=st.booleans())
-SAMPLING = st.builds(Sampling, method=st.sampled_from(["standard", "led", "control"]), temperature=st.just(0.0) | st.floats(0.01, 1),
+SAMPLING = st.builds(Sampling, method=st.sampled_from(["standard", "led", "control"]),
+                     temperature=st.just(0.0) | st.floats(0.01, 1),
                      top_k=st.integers(0, 2**31 - 1), top_p=SMALL, min_p=SMALL,
                      order=st.sampled_from(["llama", "paper"]), led=LED)
 PROMPTS = st.one_of(

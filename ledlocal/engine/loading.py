@@ -164,10 +164,9 @@ class Session:
     def _conversation(self, messages: tuple[Message, ...], reasoning: Reasoning) -> Prompt:
         template = self._template or template_of(None, self._origin)
         thinking = self._format(template, reasoning)
-        built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {})
-        # markers in the user's words are no sign of anything, so only what the template put behind them counts
-        tail = built.text.rpartition(messages[-1].content.strip())[2] if messages else built.text
-        phase = phase_of(tail, thinking.markers) if thinking else "unopened"
+        markers = (*self._markers.starts, *self._markers.ends) if self._markers else ()
+        built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers)
+        phase = phase_of(built.tail, thinking.markers) if thinking else "unopened"
         notices = list(built.notices)
         if reasoning == "off" and phase == "open":
             notices.append("this model's template has no switch for thinking: it thinks all the same")

@@ -23,7 +23,7 @@ from ledlocal.values.params import Message
 Render = Callable[[ChatTemplate, Sequence[Job]], list[str | TemplateFailure]]
 
 _PRIVATE = range(0xF0000, 0xFFFFE)
-"""Supplementary private use area A: characters that mean nothing to anyone, and that no filter of a template touches."""
+"""Supplementary private use area A: characters that mean nothing to anyone, and that no template's filter touches."""
 _SPACES = " \t\n\v\f\r"
 """C's isspace."""
 _NOTICE = ("the chat template would act on markup inside a message (such as '</think>'); "
@@ -112,8 +112,9 @@ class _Specials:
     def __init__(self, vocabulary: Vocabulary, ids: Mapping[str, int]) -> None:
         self._vocabulary = vocabulary
         self._ids = ids
-        # A tokenizer may write any text as unknown: such an id tells nothing about where it came from.
-        self._markup = {i for i in ids.values() if not vocabulary.is_unknown(i)}
+        self._values = set(ids.values())
+        # Plain text that the vocabulary cannot write becomes unknown tokens too.
+        self._markup = {i for i in self._values if not vocabulary.is_unknown(i)}
         any_of = "|".join(map(re.escape, sorted(ids, key=lambda text: (-len(text), text)))) or "(?!)"
         self._pattern = re.compile(any_of)  # leftmost longest, as in Hugging Face's tokenizers
         self._beginning = re.compile(f"(?={any_of})")
@@ -123,7 +124,7 @@ class _Specials:
     def are(self, ids: Iterable[int], masked: str) -> bool:
         """Whether the special tokens among `ids` are those that a masked text holds."""
         found = [self._ids[m.group()] for m in self._pattern.finditer(masked)]
-        return [i for i in ids if i in self._markup] == [i for i in found if i in self._markup]
+        return [i for i in ids if i in self._values] == found
 
     def tokenize(self, masked: str, show: Callable[[str], str]) -> list[int]:
         """Ids of a masked text: its special texts parsed, `show` of everything between them plain."""
