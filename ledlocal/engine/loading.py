@@ -11,7 +11,7 @@ from pathlib import Path
 from ledlocal.methods.thinking import InitialPhase, ThinkingTracker
 from ledlocal.runtime import amx
 from ledlocal.runtime.header import Header, read_header
-from ledlocal.runtime.llama import Model, context_params, has_gpu, now
+from ledlocal.runtime.llama import Model, context_params, has_gpu, now, release_memory
 from ledlocal.runtime.markers import (
     Markers,
     ThinkingFormat,
@@ -63,12 +63,18 @@ class Session:
         self.kv_bytes_per_token = kv_bytes_per_token(header)
         slots = max(2, options.slots) if options.reproducible else options.slots
         self.room = context = self._context_size(header, options, slots)
+        name = header.metadata.get("general.name")
+        self._name = name if isinstance(name, str) else path.stem
+        self._sampling = _own_sampling(header)
+        # a large vocabulary's header takes several MB, and nothing below needs it
+        del header
+        release_memory()
         if not amx.usable():
             self._notices.append(amx.NOTICE)
         self.model = Model(path, options.gpu_layers, amx.usable())
         try:
             self._open(options, context, slots)
-            self.loaded = Loaded(self._facts(header, options), self.tap.name, now() - start,
+            self.loaded = Loaded(self._facts(options), self.tap.name, now() - start,
                                  tuple(self._notices))
         except BaseException:
             self.close()
@@ -112,19 +118,13 @@ class Session:
             self._notices.append("no thinking phase was found: LED explores only with scope all")
         return found
 
-    def _facts(self, header: Header, options: EngineOptions) -> ModelFacts:
-        name = header.metadata.get("general.name")
-        sampling = {}
-        for key, field in _SAMPLING_KEYS.items():
-            value = header.metadata.get(f"general.sampling.{key}")
-            if isinstance(value, int | float):
-                sampling[field] = float(value)
+    def _facts(self, options: EngineOptions) -> ModelFacts:
         markers = self._markers
         return ModelFacts(
-            str(self.model.path), name if isinstance(name, str) else self.model.path.stem, header.architecture,
-            self.model.n_layer, self.vocabulary.n, self.room, self._trained, options.slots,
+            str(self.model.path), self._name, self.model.architecture, self.model.n_layer, self.vocabulary.n, self.room,
+            self._trained, options.slots,
             markers.start if markers else None, markers.ends[0] if markers else None,
-            markers.found if markers else "none", sampling, self._template is not None)
+            markers.found if markers else "none", self._sampling, self._template is not None)
 
     def check_open(self) -> None:
         """Raise LedlocalError after `close`."""
@@ -196,6 +196,12 @@ class Session:
                         for texts in (markers.starts, markers.ends))
         own = all(special.intersection(ids) for ids in (*starts, *ends))
         return (starts, ends) if own else None
+
+
+def _own_sampling(header: Header) -> dict[str, float]:
+    """The file's own `general.sampling.*` values, by the names of Sampling."""
+    values = {field: header.metadata.get(f"general.sampling.{key}") for key, field in _SAMPLING_KEYS.items()}
+    return {field: float(value) for field, value in values.items() if isinstance(value, int | float)}
 
 
 @cache

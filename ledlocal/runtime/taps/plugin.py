@@ -114,9 +114,11 @@ class PluginTap:
         if not logits:
             raise TapRefused("its graph names no result_output")
         rows = int(ggml.tensor(logits).ne[1])
-        if rows == 0:
+        self._rows = 0
+        hidden = [self._residual(graph, layer) for layer in (*self._layers, self._last)]
+        if rows == 0 or any(ggml.tensor(one).ne[1] != rows for one in hidden):
+            # a prompt without outputs, or llama.cpp measuring one: taps here would keep whole layers alive
             return
-        hidden = [self._residual(context, graph, layer, rows) for layer in (*self._layers, self._last)]
         stack = hidden[0]
         for one in hidden[1:]:
             stack = ggml.concat(context, stack, one, 1)
@@ -133,8 +135,8 @@ class PluginTap:
         assert self._projection is not None
         self._projection.heads = self._heads(graph, logits)
 
-    def _residual(self, context: int, graph: int, layer: int, rows: int) -> int:
-        """Residual stream after a layer, rows of the outputs only: (E, rows)."""
+    def _residual(self, graph: int, layer: int) -> int:
+        """Residual stream after a layer: (E, tokens); the last layers may have the rows of the outputs only."""
         pointer = ggml.graph_get_tensor(graph, b"l_out-%d" % (layer - 1))
         if not pointer:
             raise TapRefused(f"its graph has no residual stream named l_out for layer {layer}")
@@ -142,12 +144,7 @@ class PluginTap:
         assert self._context is not None
         if node.ne[0] != self._context.model.n_embd or node.ne[2] != 1 or node.ne[3] != 1:
             raise TapRefused("it keeps several residual streams per layer")
-        if node.ne[1] == rows:
-            return int(pointer)
-        selected = ggml.graph_get_tensor(graph, b"out_ids")
-        if not selected:
-            raise TapRefused("its graph does not say which rows are outputs")
-        return int(ggml.get_rows(context, pointer, selected))
+        return int(pointer)
 
     def _gather(self, context: int, values: int, ids: int, rows: int) -> int:
         """Entries `ids` (top, rows) of values (V, rows): (top, rows)."""

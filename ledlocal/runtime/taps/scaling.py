@@ -33,11 +33,12 @@ class Scaling:
         """Set the first R rows' factors."""
         ggml.write(self._factors, np.repeat(inv_temp.astype(np.float32)[:, None], self.chunk, 1))
 
-    def apply(self, context: int, logits: int, rows: int) -> int:
-        """Nodes for logits * inv_temp, (V, rows)."""
+    def apply(self, context: int, logits: int, rows: int, in_place: bool = False) -> int:
+        """Nodes for logits * inv_temp, (V, rows); `in_place` overwrites the logits."""
         factors = ggml.view_2d(context, self._factors, self.chunk, rows, self.chunk * 4, 0)
         factors = ggml.reshape_3d(context, factors, self.chunk, 1, rows)
-        product = ggml.mul(context, self._cut(context, logits, rows), factors)
+        multiply = ggml.mul_inplace if in_place else ggml.mul
+        product = multiply(context, self._cut(context, logits, rows), factors)
         return int(ggml.reshape_2d(context, product, self.vocabulary, rows))
 
     def sum_product(self, context: int, a: int, b: int, rows: int) -> int:
