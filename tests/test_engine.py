@@ -155,6 +155,9 @@ def test_tokens_follow_the_law_of_the_paper(fast: Engine, exploit: bool, n: int)
     assert seen.candidates is not None
     assert np.argmax(seen.candidates.entropy) == 4
     ids, posteriors = seen.candidates.ids, np.array(seen.candidates.posteriors)
+    deeper = fast._tap.project(np.zeros(1, np.intp), np.array([ids], np.int32), seen.candidates.layers[1:], False,
+                               np.full(1, 1 / 0.6))
+    assert np.array_equal(deeper[0], posteriors[1:].astype(np.float32))
     law = led.law(posteriors[None], exploit)[0]
     tokens = first_tokens(fast, sampling, n)
     assert chi_square(tokens, ids, law) > 1e-4

@@ -188,6 +188,7 @@ def test_llama_cpp_itself_would_cut_a_window_that_is_gone(models: TinyModels) ->
     params = context_params(1024, 1, 64, 1, True)
     params.swa_full = False
     context = Context(model, params)
+
     def read() -> None:
         for at in range(0, 640, 64):
             assert context.decode([Row(LONG[i], i, 0, False) for i in range(at, at + 64)])

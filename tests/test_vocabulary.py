@@ -98,9 +98,9 @@ def expected_bytes(model: str, token: bytes, kind: int) -> bytes:
     """What a token writes, by the rules of its tokenizer.
 
     Control, unknown and user-defined tokens are literal text. gpt2: one byte per character of the byte alphabet; a
-    token with any other character is literal, as in Hugging Face's ByteLevel decoder (test_tokens_outside_...).
-    llama, gemma4 (a BPE with SentencePiece's texts), t5: the stand-in is a space, and <0xXX> the byte. bert: llama.cpp's converter writes the stand-in before
-    each piece that begins a word and drops the ## of the others, so the same rule holds.
+    token with any other character is literal, as in the ByteLevel decoder of Hugging Face's tokenizers. llama, t5 and
+    gemma4 (a BPE with SentencePiece's texts): the stand-in is a space, and <0xXX> the byte. bert: the stand-in begins
+    the pieces that begin a word in llama.cpp's files, so the same rule holds.
     """
     if kind in (CONTROL, UNKNOWN, USER_DEFINED):
         return token
