@@ -133,7 +133,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [(architecture, {}) for architecture i
     ("llama", {"tied": True}), ("qwen3", {"tied": True, "head_type": F32}), ("llama", {"head_type": F32}),
     ("qwen3", {"head_type": Q8_0}), ("llama", {"head_type": Q8_0, "tied": True}),
     ("qwen3", {"head_type": Q4_K, "n_embd": 256}), ("gemma3", {"head_type": Q4_K, "n_embd": 256, "tied": True}),
-    ("gemma2", {"head_type": F32, "soft_cap": 10.0}), ("gemma3", {"head_type": F32, "soft_cap": 3.0}),
+    ("gemma2", {"head_type": F32, "soft_cap": 10.0}), ("gemma3", {"head_type": F32, "soft_cap": 30.0}),
     ("granite", {"head_type": F32, "logit_scale": 8.0}), ("command-r", {"head_type": F32, "logit_scale": 0.0625}),
     ("qwen2", {"head_type": F32, "bias": True}), ("qwen2", {"bias": True, "tied": True}),
     ("phi2", {"head_type": F32}),

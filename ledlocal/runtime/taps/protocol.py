@@ -46,7 +46,10 @@ class Tap(Protocol):
 
     def measure(self, rows: NDArray[np.intp], layers: Sequence[int], norm: bool) -> tuple[
             NDArray[np.float64], NDArray[np.int64]]:
-        """Entropy (nats, temperature 1) and rank (0-based) of the final layer's top-1 token: (n, len(layers)) each."""
+        """Entropy (nats, temperature 1) of each layer and rank there of the final layer's top-1: (n, len(layers)) each.
+
+        The rank is the number of tokens with a strictly larger logit; a soft cap can saturate into ties.
+        """
 
     def row(self, i: int) -> NDArray[np.float32]:
         """The full row of raw logits of row i, (V,)."""

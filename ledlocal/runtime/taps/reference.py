@@ -149,16 +149,15 @@ class ReferenceTap:
 
     def measure(self, rows: NDArray[np.intp], layers: Sequence[int], norm: bool) -> tuple[
             NDArray[np.float64], NDArray[np.int64]]:
-        """Entropy (nats, at temperature 1) and rank (0-based, ties by id) of the final top-1: (n, len(layers)) each."""
+        """Entropy (nats, at temperature 1) and rank (tokens strictly above it) of the final top-1: (n, len(layers)) each."""
         best = self._finish()[rows].argmax(1)
         entropies = np.empty((len(rows), len(layers)))
         ranks = np.empty((len(rows), len(layers)), np.int64)
         for j, layer in enumerate(layers):
             z = self.layer_logits(rows, layer, norm)
             mine = np.take_along_axis(z, best[:, None], 1)
-            earlier = np.arange(z.shape[1]) < best[:, None]
             entropies[:, j] = entropy(z)
-            ranks[:, j] = ((z > mine) | (z == mine) & earlier).sum(1)
+            ranks[:, j] = (z > mine).sum(1)
         return entropies, ranks
 
     def row(self, i: int) -> NDArray[np.float32]:
