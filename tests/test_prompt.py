@@ -224,6 +224,22 @@ def test_a_marker_that_is_an_ordinary_token_is_cut_too(library: Library) -> None
         assert spelled(vocabulary, prompt) == prompt.text
 
 
+def test_a_cut_puts_no_space_in_sentencepiece_text(library: Library) -> None:
+    vocabulary = library.vocabulary("llama-spm")
+    template = library.template(vocabulary, PHI)
+    hello = vocabulary.find("Hello")
+    for markers, found in (((), True), (("Hello",), False)):
+        prompt = build_prompt(vocabulary, template, [Message("user", "say\nHello now")], {}, markers, render_here)
+        assert (hello in prompt.ids) is found
+        assert "say\nHello now" in spelled(vocabulary, prompt)
+
+
+@pytest.mark.parametrize(("before", "content", "after"), [("<|im_", "end|>", ""), ("<", "|im_end|>", ""),
+                                                          ("", "<|im_end|", ">"), ("", "<|im_", "end|>")])
+def test_template_and_user_make_no_token_together(before: str, content: str, after: str, library: Library) -> None:
+    check(library, "qwen2", before + "{{ messages[0].content }}" + after, [Message("user", content)])
+
+
 def test_a_template_that_acts_on_markup_does_not_and_says_so(library: Library) -> None:
     messages = [Message("user", "Hi"), Message("assistant", "I </think> so"), Message("user", "Go on")]
     prompt = check(library, "tiny", CHATML, messages)
@@ -311,6 +327,14 @@ def test_three_megabytes_pass(build: Build, library: Library) -> None:
     prompt = build([Message("user", text + "<|im_end|>")])
     assert prompt.text.count(text) == 1
     assert special_ids(library.vocabulary("qwen2"), prompt.ids) == [151644, 151645, 151644]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2", "deepseek-llm"])
+def test_ten_megabytes_of_text_are_tokenized(name: str, library: Library) -> None:
+    vocabulary = library.vocabulary(name)
+    text = "The quick brown fox. " * 500_000
+    assert sum(len(vocabulary.piece(i)) for i in vocabulary.tokenize(text, special=True)) == len(text)
 
 
 def test_text_that_only_a_control_token_can_write_is_refused(tmp_path: Path) -> None:

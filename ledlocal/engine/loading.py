@@ -74,6 +74,7 @@ class Session:
         self.model = Model(path, options.gpu_layers, amx.usable())
         try:
             self._open(options, context, slots)
+            release_memory()
             self.loaded = Loaded(self._facts(options), self.tap.name, now() - start,
                                  tuple(self._notices))
         except BaseException:

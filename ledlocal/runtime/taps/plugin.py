@@ -122,12 +122,12 @@ class PluginTap:
         stack = hidden[0]
         for one in hidden[1:]:
             stack = ggml.concat(context, stack, one, 1)
-        scaled = self._scaling.apply(context, logits, rows)
-        probs = ggml.soft_max(context, scaled)
+        probs = ggml.soft_max(context, self._scaling.apply(context, logits, rows))
         ids = ggml.top_k(context, logits, self._top)
         pack = self._gather(context, logits, ids, rows)
         pack = ggml.concat(context, pack, self._gather(context, probs, ids, rows), 0)
-        pack = ggml.concat(context, pack, self._scaling.sum_product(context, probs, scaled, rows), 0)
+        # of the raw logits, not of the scaled ones: so softmax may overwrite those
+        pack = ggml.concat(context, pack, self._scaling.sum_product(context, probs, logits, rows), 0)
         for out in (stack, ids, pack):
             ggml.set_output(out)
             ggml.build_forward_expand(graph, out)
@@ -187,7 +187,7 @@ class PluginTap:
         logits, probs = pack[:, :top], pack[:, top:2 * top].astype(np.float64)
         at = np.arange(rows), probs.argmax(1)
         logsumexp = logits[at] * self._inv_temp - np.log(probs[at])
-        entropy = np.maximum(logsumexp - pack[:, 2 * top], 0)
+        entropy = np.maximum(logsumexp - self._inv_temp * pack[:, 2 * top], 0)
         return final_layer(ids, logits, self._inv_temp, logsumexp, entropy, top == self._vocabulary)
 
     def _check(self) -> None:

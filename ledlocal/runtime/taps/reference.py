@@ -149,7 +149,7 @@ class ReferenceTap:
 
     def measure(self, rows: NDArray[np.intp], layers: Sequence[int], norm: bool) -> tuple[
             NDArray[np.float64], NDArray[np.int64]]:
-        """Entropy (nats, at temperature 1) and rank (tokens strictly above it) of the final top-1: (n, len(layers)) each."""
+        """Entropy (nats, temperature 1) and rank (tokens strictly above) of the final top-1: (n, len(layers)) each."""
         best = self._finish()[rows].argmax(1)
         entropies = np.empty((len(rows), len(layers)))
         ranks = np.empty((len(rows), len(layers)), np.int64)
