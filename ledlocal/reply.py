@@ -158,6 +158,8 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
             view.close()
         if trace:
             trace.sync()
-    if started is None or finished is None:
+    if finished is None:
         raise EngineDied("the engine ended a reply without finishing it")
+    if started is None:  # stopped before its prompt was read
+        started = Started(finished.request, finished.sample, (), 0, 0.0)
     return Reply(request, started, finished)

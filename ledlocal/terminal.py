@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Literal, TextIO
 
 from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.values.errors import OutOfResources
 
 Color = Literal["auto", "always", "never"]
 COLORS: tuple[Color, ...] = ("auto", "always", "never")
@@ -47,13 +48,21 @@ class Screen:
         return "◦", "•"
 
     def write(self, text: str, style: str = "") -> None:
-        """Write `text` as it comes and flush it. Raises BrokenPipeError if nobody reads any more."""
+        """Write `text` as it comes and flush it.
+
+        Raises BrokenPipeError if nobody reads any more, OutOfResources if it cannot be written (a full disk).
+        """
         if self.tty or self.color:
             text = safe_text(text)
         if style and text and self.color:
             text = f"\x1b[{style}m{text}\x1b[0m"
-        self._stream.write(text)
-        self._stream.flush()
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutOfResources(f"cannot write the output: {error.strerror}") from None
 
     def line(self, text: str, style: str = "") -> None:
         """Write one whole line, whatever `text` contains."""
@@ -65,8 +74,9 @@ class Console:
     """The screens of a command: results on `out`, everything else on `err`."""
 
     def __init__(self, color: Color = "auto", quiet: bool = False) -> None:
-        self.out = Screen(sys.stdout, color)
-        self.err = Screen(sys.stderr, color)
+        # Python has no stream where the caller closed one (>&-)
+        self.out = Screen(sys.stdout or io.StringIO(), color)
+        self.err = Screen(sys.stderr or io.StringIO(), color)
         self.quiet = quiet
         self._noted: set[str] = set()
 

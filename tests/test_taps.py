@@ -205,7 +205,9 @@ def test_untappable_models_decode_plainly(models: TinyModels, architecture: str)
             choose("plugin", model)
         context, tap, why = choose("auto", model)
         assert isinstance(tap, NoTap)
-        assert why == f"the layers of {model.path.name} cannot be read: {refusal.value}; plain sampling only"
+        named, _, cause = str(refusal.value).partition(": tap plugin cannot read its layers: ")
+        assert named == str(model.path) and cause
+        assert why == f"the layers of {model.path.name} cannot be read: {cause}; plain sampling only"
         tap.prepare(np.ones(1))
         context.decode([Row(7, 0, 0, True)])
         final = tap.topk()

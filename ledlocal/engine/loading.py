@@ -112,7 +112,11 @@ class Session:
 
     def _find_markers(self) -> Markers | None:
         if self._think_tags:
-            return markers_from_tags(*self._think_tags)
+            given = markers_from_tags(*self._think_tags)
+            if self._tokens_of(given) is None:
+                self._notices.append(f"{' and '.join(filter(None, self._think_tags))} are no tokens of this model: "
+                                     "they are looked for as plain text")
+            return given
         found = find_markers(self._template) if self._template else None
         found = found or markers_from_vocabulary(lambda text: self.vocabulary.find(text) is not None)
         if found is None:
@@ -169,8 +173,8 @@ class Session:
         built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers)
         phase = phase_of(built.tail, thinking.markers) if thinking else "unopened"
         notices = list(built.notices)
-        if reasoning == "off" and phase == "open":
-            notices.append("this model's template has no switch for thinking: it thinks all the same")
+        if reasoning == "off" and thinking and phase != "closed":
+            notices.append("this model's template has no switch for thinking: it may think all the same")
         return Prompt(built.ids, lambda: self._tracker(phase), tuple(notices))
 
     def _format(self, template: ChatTemplate, reasoning: Reasoning) -> ThinkingFormat | None:

@@ -10,7 +10,7 @@ from ledlocal.methods.led import layers_of
 from ledlocal.methods.thinking import ThinkingTracker
 from ledlocal.runtime.llama import now
 from ledlocal.runtime.vocabulary import Vocabulary
-from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Started, Token
+from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Phase, Started, Token
 from ledlocal.values.params import Request, Sampling
 
 
@@ -107,9 +107,11 @@ class Sequence:
             self._changed += changed
             self._depths[depth] += 1
         step = self._tracker.push(token)
-        self._thinking_tokens += step.phase == "thinking"
+        opened = step.marker and step.phase == "answer" and self.thinking
+        phase: Phase = "thinking" if opened else step.phase
+        self._thinking_tokens += step.marker_length if opened else phase == "thinking"
         piece = b"" if self._vocabulary.is_control(token) else self._vocabulary.piece(token)
-        text = self._transcript.push(piece, step.phase, step.marker_length, self._tracker.pending)
+        text = self._transcript.push(piece, phase, step.marker_length, self._tracker.pending)
         self.ids.append(token)
         budget = self.request.reasoning_budget
         if budget is not None and self._tracker.count >= budget:
@@ -117,7 +119,7 @@ class Sequence:
         self._end_if_done(token)
         if self.finish is not None:
             text += self._transcript.close()
-        return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, step.phase, step.marker, forced,
+        return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, step.marker, forced,
                      confidence, entropy, explored, changed, depth, u, candidates)
 
     def _end_if_done(self, token: int) -> None:

@@ -28,7 +28,9 @@ class OutOfResources(LedlocalError):
 
 
 class TapRefused(LedlocalError):
-    """This model or library cannot show its layers; the message is a whole sentence. Plain sampling still works."""
+    """This model or library cannot show its layers; the message says why. Plain sampling still works. Exit code 2."""
+
+    exit_code = 2
 
 
 INTERRUPTED = 130

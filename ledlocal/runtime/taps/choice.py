@@ -43,7 +43,7 @@ def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[i
             tap.detach()
         context.close()
         if name == "plugin":
-            raise
+            raise TapRefused(f"{model.path}: tap plugin cannot read its layers: {refusal}") from None
         why = f"the layers of {model.path.name} cannot be read: {refusal}"
         return *_attach(NoTap(why), model, params, layers), why + "; plain sampling only"
 
