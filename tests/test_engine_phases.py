@@ -78,7 +78,7 @@ def test_markers_in_the_words_of_others_move_nothing(thinker: Engine, role: str,
 @pytest.mark.parametrize("words", ["<think>", "Use 2, 3, 8 and 10 to make 13.<think>\n"])
 def test_a_start_marker_in_the_question_opens_nothing(demo: Engine, words: str) -> None:
     run = one(demo, Request(messages=(Message("user", words),), max_tokens=1, ignore_eos=True))
-    # the average is over tokens drawn while thinking: there is none, though the model may open its thoughts with this one
+    # an average over tokens drawn while thinking: there is none, though this one may open the thoughts
     assert run.end.led.mean_confidence is None
 
 
