@@ -28,6 +28,8 @@ class Chosen:
     depth: int | None
     u: tuple[float, float]
     candidates: Candidates | None
+    sound: bool
+    """False: a layer's posteriors are not finite, so `token` means nothing."""
 
 
 class Chooser:
@@ -57,13 +59,17 @@ class Chooser:
         candidates = method.candidates(step)
         project = np.flatnonzero(explored | always)
         projected = self._project(step, rows, candidates, project) if len(project) else None
+        unsound: set[int] = set()
+        if projected is not None:
+            unsound = {int(i) for i in project[~np.isfinite(projected.posteriors).all((1, 2))]}
+            np.nan_to_num(projected.posteriors, copy=False)
         choices = method.choose(step, candidates, explored, projected)
         shown = self._show(step, candidates, choices, projected, [one.request.detail != "forks" for one in sequences])
         depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
         depths = {int(i): int(at) for i, at in zip(project, depth, strict=True)}
         return {
             int(row): Chosen(int(choices.tokens[i]), bool(explored[i]), bool(choices.changed[i]), depths.get(i),
-                             (float(step.u0[i]), float(step.u1[i])), shown[i])
+                             (float(step.u0[i]), float(step.u1[i])), shown[i], i not in unsound)
             for i, row in enumerate(rows)
         }
 

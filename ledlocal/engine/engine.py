@@ -37,7 +37,7 @@ class Engine:
         self._lock = threading.Lock()
         self._cancelled: set[int] = set()
         self._in_flight: set[int] = set()
-        self._notices: list[Event] = []
+        self._waiting: list[Event] = []
         self._next_id = 0
         self._rewind_said = False
 
@@ -70,7 +70,7 @@ class Engine:
         room = self._session.room
         if len(prompt.ids) >= room:
             raise BadInput(f"the prompt is {len(prompt.ids)} tokens long, and the context holds {room}")
-        self._notices += [Notice(self._next_id, text) for text in prompt.notices]
+        self._waiting += [Notice(self._next_id, text) for text in prompt.notices]
         for sample in range(request.first_sample, request.first_sample + request.n):
             self._scheduler.queue.append(Sequence(
                 self._next_id, sample, request, prompt.ids, prompt.tracker(), self._session.vocabulary,
@@ -87,6 +87,8 @@ class Engine:
 
     def cancel(self, request_id: int) -> None:
         """End a request soon, from any thread; its sequences finish as `cancelled`. Unknown numbers are ignored."""
+        if not 0 < request_id <= self._next_id:
+            return
         with self._lock:
             self._cancelled.add(request_id)
             if self._in_flight and self._in_flight <= self._cancelled:
@@ -104,19 +106,26 @@ class Engine:
         left = request.n
         try:
             while left:
-                for event in self.step():
+                for event in self._step_for(request_id):
                     left -= isinstance(event, Finished)
                     yield event
         finally:
-            if left:
+            if left and self._session.model.handle:
                 self.cancel(request_id)
-                while self.busy:
-                    self.step()
+                while self._scheduler.holds(request_id):
+                    self._step_for(request_id)
+
+    def _step_for(self, request_id: int) -> list[Event]:
+        """A step's events of one request; those of others wait for their own readers."""
+        events = self.step()
+        mine: list[Event] = [event for event in events if not isinstance(event, Loaded) and event.request == request_id]
+        self._waiting += [event for event in events if event not in mine]
+        return mine
 
     def step(self) -> list[Event]:
         """Admit, decode one batch, choose tokens, retire. An empty list if there is nothing to do."""
         self._session.check_open()
-        events, self._notices = self._notices, []
+        events, self._waiting = self._waiting, []
         events += self._drop_cancelled()
         self._scheduler.admit()
         events += self._say_rewind()
@@ -194,7 +203,7 @@ class Engine:
         chosen = self._chooser.choose(final, live)
         confidence = final.probs()[:, 0]
         for row, sequence in sequences.items():
-            if row not in live:
+            if row not in live or not chosen[row].sound:
                 where = f"the model's logits are not finite at position {sequence.position}"
                 events.append(self._end(sequence, "invalid", where))
                 continue

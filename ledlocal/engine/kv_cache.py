@@ -34,8 +34,10 @@ class KvCache:
     def reuse(self, slot: int, prompt: Sequence[int]) -> int:
         """Cut a slot down to what a prompt can use; the number of its tokens that stay."""
         keep = self.common(slot, prompt)
-        if keep < len(self.tokens[slot]) and not self._cut(slot, keep):
-            self.rewind_refused = self.rewind_refused or keep > 0
+        if not keep:  # a dummy row may have left a cell that `tokens` does not know
+            self.clear(slot)
+        elif keep < len(self.tokens[slot]) and not self._cut(slot, keep):
+            self.rewind_refused = True
             self.clear(slot)
         return len(self.tokens[slot])
 

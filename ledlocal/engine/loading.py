@@ -171,7 +171,9 @@ class Session:
         thinking = self._format(template, reasoning)
         markers = (*self._markers.starts, *self._markers.ends) if self._markers else ()
         built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers)
-        phase = phase_of(built.tail, thinking.markers) if thinking else "unopened"
+        phase: InitialPhase = "unopened"
+        if thinking:
+            phase = phase_of(built.tail, thinking.markers) if built.tail else thinking.phase
         notices = list(built.notices)
         if reasoning == "off" and thinking and phase != "closed":
             notices.append("this model's template has no switch for thinking: it may think all the same")

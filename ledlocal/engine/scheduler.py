@@ -55,6 +55,10 @@ class Scheduler:
         """Something is queued or running."""
         return bool(self.queue) or any(self.slots)
 
+    def holds(self, request_id: int) -> bool:
+        """Some sequence of this request is queued or running."""
+        return any(sequence.request_id == request_id for sequence in [*self.queue, *self.running()])
+
     def running(self) -> list[Sequence]:
         """Sequences that hold a slot."""
         return [sequence for sequence in self.slots if sequence is not None]

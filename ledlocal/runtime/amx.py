@@ -26,8 +26,8 @@ def usable() -> bool:
     """Whether weights may be repacked for AMX; True where the library has no AMX code."""
     if b"AMX_INT8 = 1" not in C.llama_print_system_info():
         return True
-    child = subprocess.run([sys.executable, "-I", "-m", "ledlocal.runtime.amx"], capture_output=True, timeout=60)
-    return child.returncode == 0
+    child = subprocess.run([sys.executable, "-P", "-m", "ledlocal.runtime.amx"], capture_output=True)
+    return child.returncode >= 0  # below 0: ended by a signal
 
 
 def _multiply() -> None:

@@ -38,7 +38,10 @@ class Prompt:
     text: str
     """What `ids` spell, but for spaces that a SentencePiece or stripping vocabulary puts or swallows by itself."""
     tail: str
-    """What the template put behind the last message: it shows where the prompt leaves the thinking phase."""
+    """What the template put behind the last message: it shows where the prompt leaves the thinking phase.
+
+    Empty if the template does not repeat the last message.
+    """
     notices: tuple[str, ...] = ()
 
 
@@ -76,8 +79,8 @@ def build_prompt(vocabulary: Vocabulary, template: ChatTemplate, messages: Seque
     if vocabulary.adds_bos and vocabulary.bos_id is not None and ids[:1] != [vocabulary.bos_id]:
         ids = [vocabulary.bos_id, *ids]
         text = vocabulary.bos + text
-    tail = probed if isinstance(probed, str) else rendered
-    return Prompt(tuple(ids), text, masks.show(tail.rpartition(masks.end)[2]), notices)
+    tail = probed.rpartition(masks.end) if isinstance(probed, str) else ("", "", "")
+    return Prompt(tuple(ids), text, tail[2] if tail[1] else "", notices)
 
 
 class _Masks:

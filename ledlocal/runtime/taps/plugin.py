@@ -41,6 +41,7 @@ class PluginTap:
         self._ubatches = 0
         self._rows = 0
         self._projection: Projection | None = None
+        self._chains: list[Any] = []
 
     def configure(self, params: ContextParams) -> None:
         """Nothing to ask for."""
@@ -56,7 +57,8 @@ class PluginTap:
         self._vocabulary, self._last = context.model.n_vocab, context.model.n_layer
         self._top = min(top, self._vocabulary)
         self._make_interface()
-        self._chains = [self._register(context, sequence) for sequence in range(context.n_seq_max)]
+        for sequence in range(context.n_seq_max):
+            self._register(context, sequence)
 
     def _make_interface(self) -> None:
         interface = C.llama_sampler_i()
@@ -68,16 +70,16 @@ class PluginTap:
         self._interface = interface
         self._master: int | None = None
 
-    def _register(self, context: Context, sequence: int) -> Any:
+    def _register(self, context: Context, sequence: int) -> None:
         """Every sequence needs a sampler, or its logits are copied to the host; the first one's does the work."""
         sampler = C.llama_sampler_init(ctypes.byref(self._interface), None)
         if self._master is None:
             self._master = ctypes.cast(sampler, ctypes.c_void_p).value
         chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
         C.llama_sampler_chain_add(chain, sampler)
+        self._chains.append(chain)
         if not C.llama_set_sampler(context.handle, sequence, chain):
             raise TapRefused("llama.cpp takes no backend sampler for this model or split mode")
-        return chain
 
     def _is_master(self, sampler: Any) -> bool:
         return bool(ctypes.cast(sampler, ctypes.c_void_p).value == self._master)

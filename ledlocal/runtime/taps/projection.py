@@ -119,9 +119,10 @@ class Projection:
             ggml.set_output(out)
             ggml.build_forward_expand(graph.graph, out)
             graph.outputs.append(out)
-        self._graph = graph
         if not ggml.gallocr_alloc(self._allocator, graph.graph):
+            graph.close()
             raise OutOfResources(f"no memory to project {n} rows over {self._vocabulary} tokens")
+        self._graph = graph
 
     def _build_posteriors(self, graph: _Graph, logits: int, n: int) -> list[tuple[int, int]]:
         k = int(ggml.tensor(graph.ids).ne[0])
@@ -148,7 +149,7 @@ class Projection:
     def _drop(self) -> None:
         if self._graph is not None:
             self._graph.close()
-            self._graph = None
+            self._graph, self._key = None, ()
 
     def close(self) -> None:
         """Free the graph, its buffers and the backend."""
