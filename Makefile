@@ -50,7 +50,7 @@ $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(STAMP)
 
-$(SOURCE)/ok: $(BASE) | $(BIN)/python
+$(SOURCE)/ok: | $(BIN)/python
 	@mkdir -p $(CACHE)/sdist
 	$(BIN)/python -m pip download --quiet --no-deps --no-binary llama-cpp-python --dest $(CACHE)/sdist \
 		llama-cpp-python==$(lastword $(subst -, ,$(SDIST)))

@@ -9,7 +9,7 @@ from ledlocal.runtime.llama import Context, ContextParams, Model, Row
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
-from ledlocal.values.errors import TapRefused
+from ledlocal.values.errors import LedlocalError, TapRefused
 from ledlocal.values.params import TapName
 
 LOGIT_TOLERANCE = 0.02
@@ -38,7 +38,7 @@ def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[i
         tap = PluginTap()
         _self_test(context, tap, layers)
         return context, tap, ""
-    except TapRefused as refusal:
+    except LedlocalError as refusal:
         if tap is not None:
             tap.detach()
         context.close()

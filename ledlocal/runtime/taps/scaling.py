@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledlocal.runtime import ggml
+from ledlocal.values.errors import OutOfResources
 
 _WIDEST = 4096
 
@@ -27,6 +28,8 @@ class Scaling:
         self._context = ggml.init(4096)
         self._factors = ggml.new_tensor_2d(self._context, ggml.F32, self.chunk, rows)
         self._buffer = ggml.alloc_tensors(self._context, ggml.device_buffer_type(device))
+        if not self._buffer:
+            raise OutOfResources(f"no memory for the temperatures of {rows} rows")
         self.write(np.ones(rows))
 
     def write(self, inv_temp: NDArray[np.float64]) -> None:
