@@ -71,7 +71,9 @@ class Session:
         release_memory()
         if not amx.usable():
             self._notices.append(amx.NOTICE)
-        self.model = Model(path, options.gpu_layers, amx.usable())
+        # repacked weights take one kernel for four rows and another for the rest: a row's bits depend on its neighbours
+        repack = amx.usable() and not options.reproducible
+        self.model = Model(path, options.gpu_layers, repack)
         try:
             self._open(options, context, slots)
             release_memory()
