@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from ledlocal.runtime import header
 from ledlocal.runtime.ggml_types import GGML_TYPES
-from ledlocal.runtime.header import Header, StringArray, read_header
+from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.preflight import check_model
+from ledlocal.runtime.scanner import StringArray
 from ledlocal.values.errors import BadInput
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import gguf
 import pytest
 
-from ledlocal.runtime.header import StringArray, read_header
+from ledlocal.runtime.header import read_header
+from ledlocal.runtime.scanner import StringArray
 from ledlocal.runtime.vocabulary import Vocabulary, open_vocabulary
 from ledlocal.values.errors import BadInput
 

@@ -9,67 +9,23 @@ from __future__ import annotations
 
 import re
 import stat
-import struct
-from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ledlocal.runtime.ggml_types import GGML_TYPES
+from ledlocal.runtime.scanner import Scanner, Value, shown
 from ledlocal.values.errors import BadInput
 
-HEADER_LIMIT = 64 << 20
-"""Bytes before the tensor data; a 262,144-token vocabulary with its merges takes 16 MiB."""
-STRINGS_LIMIT = 1 << 21
-"""Strings in all arrays of the file together."""
-TEXT_LIMIT = 24 << 20
-"""Bytes of all strings outside arrays; decoded, a byte can take four."""
 ENTRIES_LIMIT = 1 << 16
 """Metadata keys, and tensors."""
 
-_STRING, _ARRAY = 8, 9
-_LENGTH = struct.Struct("<Q")
-_SCALARS = {0: ("u8", "<B"), 1: ("i8", "<b"), 2: ("u16", "<H"), 3: ("i16", "<h"), 4: ("u32", "<I"), 5: ("i32", "<i"),
-            6: ("f32", "<f"), 7: ("bool", "<b"), 10: ("u64", "<Q"), 11: ("i64", "<q"), 12: ("f64", "<d")}
 _OTHER_FORMATS = {b"lmgg": "GGML, the format before GGUF", b"ggml": "byte-swapped GGML", b"tjgg": "GGJT, the format "
                   "before GGUF", b"fmgg": "GGMF, the format before GGUF", b"PK\3\4": "a zip archive (a PyTorch "
                   "checkpoint?)", b"vers": "a Git LFS pointer? the real file was not downloaded", b"<!DO": "a web page",
                   b"<htm": "a web page", b"FUGG": "byte-swapped GGUF"}
 _SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
-
-
-class StringArray:
-    """An array of strings that stays in the header's bytes; an item is decoded when it is asked for."""
-
-    def __init__(self, data: bytearray, starts: array[int]) -> None:
-        self._data = data
-        self._starts = starts
-
-    def raw(self, i: int) -> bytes:
-        """The bytes of string i, not decoded."""
-        start = self._starts[i]
-        return bytes(self._data[start:start + _LENGTH.unpack_from(self._data, start - 8)[0]])
-
-    def raws(self) -> Iterator[bytes]:
-        """Every string's bytes, in order."""
-        return map(self.raw, range(len(self)))
-
-    def __getitem__(self, i: int) -> str:
-        return self.raw(i).decode("utf-8", "backslashreplace")
-
-    def __iter__(self) -> Iterator[str]:
-        return (raw.decode("utf-8", "backslashreplace") for raw in self.raws())
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-
-Value = int | float | bool | str | StringArray | NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,112 +69,7 @@ class Header:
         return value if isinstance(value, str) else ""
 
 
-def shown(name: str) -> str:
-    """A name from the file, fit for one line of a message."""
-    return repr(name if len(name) <= 80 else name[:77] + "...")
-
-
-class _Scanner:
-    """Reads little-endian fields from the front of a file; refuses before it allocates."""
-
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self.path = path
-        self.size = size
-        self.pos = 0
-        self.data = bytearray()
-        self.strings = self.text = 0
-        self.not_utf8: list[str] = []
-        self._file = file
-
-    def refuse(self, why: str) -> NoReturn:
-        raise BadInput(f"{self.path}: {why}")
-
-    def need(self, end: int, what: str) -> None:
-        """Have the bytes up to `end` in `data`."""
-        if end <= len(self.data):
-            return
-        if end > self.size:
-            self.refuse(f"the file ends inside {what} ({end - self.size} bytes missing); download incomplete?")
-        if end > HEADER_LIMIT:
-            self.refuse(f"{what} reaches past {HEADER_LIMIT >> 20} MiB; no real header is that long")
-        while end > len(self.data):
-            piece = self._file.read(max(end - len(self.data), 1 << 18))
-            if not piece:
-                self.refuse(f"the file shrank while {what} was read")
-            self.data += piece
-
-    def scalar(self, form: str, what: str) -> Any:
-        size = struct.calcsize(form)
-        self.need(self.pos + size, what)
-        (value,) = struct.unpack_from(form, self.data, self.pos)
-        self.pos += size
-        return value
-
-    def count(self, form: str, smallest: int, limit: int, what: str) -> int:
-        """A count of entries of at least `smallest` bytes each."""
-        n = int(self.scalar(form, what))
-        if not 0 <= n <= (self.size - self.pos) // smallest:
-            self.refuse(f"{what} is {n}, but only {self.size - self.pos} bytes are left; damaged, or download "
-                        "incomplete?")
-        if n > limit:
-            self.refuse(f"{what} is {n}; no real model has more than {limit}")
-        return n
-
-    def string(self, what: str) -> str:
-        n = self.count("<Q", 1, TEXT_LIMIT - self.text, f"the length of {what}")
-        self.text += n
-        self.need(self.pos + n, what)
-        raw = bytes(self.data[self.pos:self.pos + n])
-        self.pos += n
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            self.not_utf8.append(what)
-            return raw.decode("utf-8", "backslashreplace")
-
-    def string_array(self, what: str) -> StringArray:
-        n = self.count("<Q", 8, STRINGS_LIMIT - self.strings, f"the length of {what}")
-        self.strings += n
-        starts = array("Q")
-        pos, have = self.pos, len(self.data)
-        for _ in range(n):
-            pos += 8
-            if pos > have:
-                self.need(pos, what)
-                have = len(self.data)
-            starts.append(pos)
-            pos += _LENGTH.unpack_from(self.data, pos - 8)[0]
-            if pos > have:
-                self.need(pos, what)
-                have = len(self.data)
-        self.pos = pos
-        return StringArray(self.data, starts)
-
-    def value(self, kind: int, what: str) -> tuple[str, Value]:
-        """A metadata value and how it is stored."""
-        if kind == _STRING:
-            return "str", self.string(what)
-        if kind in _SCALARS:
-            name, form = _SCALARS[kind]
-            scalar = self.scalar(form, what)
-            return name, bool(scalar) if name == "bool" else scalar
-        if kind != _ARRAY:
-            self.refuse(f"{what} has the unknown type {kind}")
-        element = self.scalar("<I", what)
-        if element == _STRING:
-            return "[str]", self.string_array(what)
-        if element not in _SCALARS:
-            self.refuse(f"{what} is an array of type {element} (nested or unknown)")
-        name, form = _SCALARS[element]
-        dtype = np.dtype(form)
-        n = self.count("<Q", dtype.itemsize, HEADER_LIMIT, f"the length of {what}")
-        self.need(self.pos + n * dtype.itemsize, what)
-        numbers = np.frombuffer(bytes(self.data[self.pos:self.pos + n * dtype.itemsize]), dtype)
-        self.pos += numbers.nbytes
-        return f"[{name}]", numbers
-
-
-def _open(scan: _Scanner) -> tuple[int, int, int]:
+def _open(scan: Scanner) -> tuple[int, int, int]:
     """Check the magic; (version, number of tensors, number of keys)."""
     if scan.size < 24:
         scan.refuse("the file is empty" if scan.size == 0 else f"{scan.size} bytes are too few for a GGUF file")
@@ -236,7 +87,7 @@ def _open(scan: _Scanner) -> tuple[int, int, int]:
     return version, tensors, scan.count("<q", 13, ENTRIES_LIMIT, "the number of metadata keys")
 
 
-def _metadata(scan: _Scanner, n: int) -> tuple[dict[str, Value], dict[str, str]]:
+def _metadata(scan: Scanner, n: int) -> tuple[dict[str, Value], dict[str, str]]:
     values: dict[str, Value] = {}
     kinds: dict[str, str] = {}
     for i in range(n):
@@ -249,7 +100,7 @@ def _metadata(scan: _Scanner, n: int) -> tuple[dict[str, Value], dict[str, str]]
     return values, kinds
 
 
-def _tensor(scan: _Scanner, i: int) -> TensorInfo:
+def _tensor(scan: Scanner, i: int) -> TensorInfo:
     """Entry i, its offset still counted from the start of the data section."""
     name = scan.string(f"the name of tensor {i}")
     what = f"tensor {shown(name)}"
@@ -274,7 +125,7 @@ def _tensor(scan: _Scanner, i: int) -> TensorInfo:
     return TensorInfo(name, dims, kind, offset, elements // block * block_bytes)
 
 
-def _tensors(scan: _Scanner, n: int, alignment: int) -> tuple[dict[str, TensorInfo], int]:
+def _tensors(scan: Scanner, n: int, alignment: int) -> tuple[dict[str, TensorInfo], int]:
     """Every tensor, and where the data section starts. As llama.cpp: one after the other, in order, aligned."""
     entries: dict[str, TensorInfo] = {}
     for i in range(n):
@@ -307,14 +158,14 @@ def read_header(path: Path) -> Header:
         if not stat.S_ISREG(info.st_mode):
             raise BadInput(f"{path}: not a regular file")
         with path.open("rb", buffering=0) as file:
-            return _scan(_Scanner(path, file, info.st_size))
+            return _scan(Scanner(path, file, info.st_size))
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from None
     except ValueError as error:
         raise BadInput(f"{str(path)!r}: {error}") from None
 
 
-def _scan(scan: _Scanner) -> Header:
+def _scan(scan: Scanner) -> Header:
     version, n_tensors, n_keys = _open(scan)
     metadata, kinds = _metadata(scan, n_keys)
     alignment = metadata.get("general.alignment", 32)

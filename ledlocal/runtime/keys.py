@@ -6,7 +6,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from ledlocal.runtime.header import Header, Value, shown
+from ledlocal.runtime.header import Header
+from ledlocal.runtime.scanner import Value, shown
 from ledlocal.values.errors import BadInput
 
 

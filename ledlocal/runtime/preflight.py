@@ -16,9 +16,10 @@ import numpy as np
 
 from ledlocal.runtime.architectures import ARCHITECTURES, EQUAL_HEADS, FULL_ROTATION, NOT_FOR_CHAT, RECURRENT
 from ledlocal.runtime.ggml_types import MATRIX_TYPES
-from ledlocal.runtime.header import Header, TensorInfo, read_header, shown
+from ledlocal.runtime.header import Header, TensorInfo, read_header
 from ledlocal.runtime.keys import Keys
 from ledlocal.runtime.preflight_vocabulary import check_vocabulary
+from ledlocal.runtime.scanner import shown
 from ledlocal.values.errors import BadInput
 
 _TABLES = {"ffn_gate_tid2eid": "I32", "d2t": "I64"}

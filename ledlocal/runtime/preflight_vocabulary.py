@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from ledlocal.runtime.header import StringArray, shown
 from ledlocal.runtime.keys import Keys
+from ledlocal.runtime.scanner import StringArray, shown
 
 _MERGED = ("gpt2", "hybriddna", "whitespace", "gemma4")
 _DEFAULT_BOS = {"llama": 1, "plamo2": 1, "gpt2": 11, "hybriddna": 11, "whitespace": 11}

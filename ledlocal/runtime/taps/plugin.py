@@ -129,7 +129,7 @@ class PluginTap:
         pack = self._gather(context, logits, ids, rows)
         pack = ggml.concat(context, pack, self._gather(context, probs, ids, rows), 0)
         # of the raw logits, not of the scaled ones: so softmax may overwrite those
-        pack = ggml.concat(context, pack, self._scaling.sum_product(context, probs, logits, rows), 0)
+        pack = ggml.concat(context, pack, self._scaling.dot(context, probs, logits, rows), 0)
         for out in (stack, ids, pack):
             ggml.set_output(out)
             ggml.build_forward_expand(graph, out)

@@ -141,7 +141,7 @@ class Projection:
         own, best = gather(scaled, graph.ids), ggml.top_k(graph.context, scaled, 1)
         above = ggml.sum_rows(graph.context, ggml.step(graph.context, ggml.sub(graph.context, scaled, own)))
         pack = own
-        for value in (graph.scaling.sum_product(graph.context, probs, scaled, n), above,
+        for value in (graph.scaling.dot(graph.context, probs, scaled, n), above,
                       gather(scaled, best), gather(probs, best)):
             pack = ggml.concat(graph.context, pack, value, 0)
         return [(pack, 5)]

@@ -44,11 +44,13 @@ class Scaling:
         product = multiply(context, self._cut(context, logits, rows), factors)
         return int(ggml.reshape_2d(context, product, self.vocabulary, rows))
 
-    def sum_product(self, context: int, a: int, b: int, rows: int) -> int:
-        """Nodes for the sum over the vocabulary of a * b, (1, rows)."""
-        product = ggml.mul(context, self._cut(context, a, rows), self._cut(context, b, rows))
-        partial = ggml.sum_rows(context, product)
-        return int(ggml.sum_rows(context, ggml.reshape_2d(context, partial, self.vocabulary // self.chunk, rows)))
+    def dot(self, context: int, a: int, b: int, rows: int) -> int:
+        """Nodes for the sum over the vocabulary of a * b, (1, rows); as a product of matrices of one row each.
+
+        ggml_sum_rows takes 40 times as long on the CPU.
+        """
+        left, right = (ggml.reshape_3d(context, values, self.vocabulary, 1, rows) for values in (a, b))
+        return int(ggml.reshape_2d(context, ggml.mul_mat(context, left, right), 1, rows))
 
     def _cut(self, context: int, values: int, rows: int) -> int:
         return int(ggml.reshape_3d(context, values, self.chunk, self.vocabulary // self.chunk, rows))
