@@ -33,7 +33,7 @@ def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
     if model.think_end:
         console.info(f"markers   {model.think_start or 'opened by the template'} … {model.think_end}, "
                      f"found by {model.think_found}")
-    for notice in loaded.notices:
+    for notice in (*loaded.notices, *settings.without_effect(loaded)):
         console.note(notice)
 
 
@@ -99,7 +99,7 @@ class Chat:
 
     def ask_once(self, text: str, show: bool = True) -> Reply:
         """One answer: shown with its statistics, or only returned."""
-        for notice in self._loaded.notices:
+        for notice in (*self._loaded.notices, *self._settings.without_effect(self._loaded)):
             self._console.note(notice)
         reply = self._generate((*self._messages, Message("user", text)), 0, 0, show)
         if show:
@@ -153,7 +153,9 @@ class Chat:
         if not line:
             return
         word, *rest = line.split()
-        if word == "/help":
+        if word in ("/help", "/clear", "/regen", "/exit", "/quit", "/bye") and rest:
+            self._say(f"{word} takes nothing, not {' '.join(rest)!r}")
+        elif word == "/help":
             self._say(HELP)
         elif word == "/clear":
             self._messages = self._system
@@ -190,4 +192,4 @@ class Chat:
             settings = settings.with_value(*rest)
             settings.request(self._loaded)  # refuses a value out of range while the old settings still stand
             self._settings = settings
-        self._say("\n".join(settings.describe(self._loaded)))
+        self._say("\n".join([*settings.describe(self._loaded), *settings.without_effect(self._loaded)]))

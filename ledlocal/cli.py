@@ -97,7 +97,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--think-tags", metavar="START,END", help="Thinking markers, if they are not found.")
 @click.option("--reproducible", is_flag=True, help="The same tokens whatever else the engine does (CPU).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write one JSON line per token.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="A new file: one JSON line per token.")
 @click.option("--trace-all", is_flag=True, help="With --trace: look into the layers at every thinking token.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")
@@ -184,10 +184,9 @@ def _settings(flags: dict[str, Any]) -> Settings:
 def _engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOptions:
     template, tags, layers = flags["chat_template_file"], flags["think_tags"], flags["gpu_layers"]
     if template is not None:
-        try:
-            template = template.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"--chat-template-file {template}: {error}") from None
+        from ledlocal.runtime.template import read_template
+
+        template = read_template(template).text
     if tags is not None:
         start, _, end = tags.partition(",")
         if not start or not end:

@@ -27,9 +27,9 @@ def resolve(name: str | None) -> Path:
         path = Path(name).expanduser()
         mode = path.stat().st_mode
     except FileNotFoundError:
-        hint = ""
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-            hint = "; a model is a path to a GGUF file, or demo"
+        hint = "; a model is a path to a GGUF file, or demo"
+        if any(letter.isspace() for letter in name):
+            hint = "; to ask the demo model: ledlocal chat demo PROMPT"
         raise BadInput(f"{name}: no such file{hint}") from None
     except (OSError, ValueError, RuntimeError) as error:  # A NUL in the name; ~ of nobody.
         raise BadInput(f"{name!r}: {error.strerror if isinstance(error, OSError) else error}") from None

@@ -83,6 +83,9 @@ class Settings:
             changes = {"reasoning": text}
         else:
             number = _number(int, name, text)
+            if int(number) < -1:
+                raise BadInput(f"{name} takes a number from 0, or -1 ({'random' if bare == 'seed' else 'no limit'}), "
+                               f"not {text}")
             changes = {bare: number if number != -1 else random_seed() if bare == "seed" else None}  # llama.cpp's -1
         return replace(self, **changes)
 
@@ -114,6 +117,16 @@ class Settings:
             seed=self.seed, problem=str(turn) if turn else "", first_sample=attempt, max_tokens=self.max_tokens,
             reasoning_budget=self.budget, reasoning=self.reasoning, stop=self.stop, detail=self.detail)
 
+    def without_effect(self, loaded: Loaded) -> list[str]:
+        """A sentence about chosen values that no phase they were chosen for looks at; nothing if there are none."""
+        chosen = {"thinking": self.thinking, "answer": self.answer}
+        used = {phase: _used(self.sampling(phase, loaded)) for phase in PHASES}
+        names = [name for name, (key, _) in (_SAMPLING | _LED).items()
+                 if (asked := [phase for phase in PHASES if key in chosen[phase]])
+                 and not any(name in used[phase] for phase in asked)]
+        methods = dict.fromkeys(self.sampling(phase, loaded).method for phase in PHASES)
+        return [f"without effect: method {' and '.join(methods)} does not use {', '.join(names)}"] if names else []
+
     def deepest(self) -> int:
         """Largest exploration depth that was asked for, or the default's."""
         return max(Led().d, *(int(chosen.get("d", 0)) for chosen in (self.thinking, self.answer)))
@@ -131,6 +144,13 @@ def _changed(chosen: Mapping[str, Value], key: str, value: Value) -> dict[str, V
     """A preset also takes back the fields that it sets."""
     kept = {k: v for k, v in chosen.items() if key != "preset" or k not in ("layers", "norm")}
     return kept | {key: value}
+
+
+def _used(sampling: Sampling) -> tuple[str, ...]:
+    """Names of the settings that a method looks at."""
+    if sampling.method == "standard":
+        return tuple(_SAMPLING)
+    return "method", "temp", *(("k",) if sampling.method == "control" else _LED)
 
 
 def describe(sampling: Sampling, phase: Phase) -> str:

@@ -103,6 +103,15 @@ def test_clear_keeps_the_system_message(talk: Callable[..., int], engine: FakeEn
     assert engine.requests[1].messages == (Message("system", "S"), Message("user", "b"))
 
 
+def test_commands_without_arguments_refuse_some(talk: Callable[..., int], engine: FakeEngine,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue(reply("x"))
+    engine.enqueue(reply("y"))
+    talk("a", "/clear now", "b", "/exit soon")
+    assert len(engine.requests[1].messages or ()) == 3
+    assert "/clear takes nothing, not 'now'" in capsys.readouterr().err
+
+
 def test_set(talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.enqueue(reply("x"))
     talk("/set think.temp 1.1", "/set seed 7", "/set answer.method standard", "/set", "a")

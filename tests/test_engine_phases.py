@@ -15,6 +15,7 @@ from test_engine import DEMO, GREEDY, PUZZLES, Run, Runs, both, collect, drain, 
 from tiny_models import END_THINK, TinyModels, tiny_model
 
 from ledlocal import Engine
+from ledlocal.values.errors import BadInput
 from ledlocal.values.events import Token
 from ledlocal.values.params import Led, Message, Request, Sampling
 
@@ -98,6 +99,13 @@ def test_without_thinking_nothing_is_in_scope(tmp_path: Path) -> None:
         run = one(engine, Request(prompt="the", max_tokens=40, ignore_eos=True, **both(everywhere)))
         assert sum(token.explored for token in run.tokens) > 5
         assert {token.phase for token in run.tokens} == {"answer"}
+
+
+def test_messages_need_a_template(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "plain.gguf", "llama", chat_template=None)
+    said = r"plain\.gguf has no chat template; give one with --chat-template-file$"
+    with opened(path, slots=1, think_tags=None) as engine, pytest.raises(BadInput, match=said):
+        engine.submit(Request(messages=(Message("user", "Hi"),)))
 
 
 # ---- parameters of a phase ----

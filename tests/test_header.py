@@ -19,7 +19,7 @@ from gguf import GGUFReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledlocal.runtime import header
+from ledlocal.runtime import scanner
 from ledlocal.runtime.ggml_types import GGML_TYPES
 from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.preflight import check_model
@@ -180,7 +180,7 @@ def test_a_header_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.
     gguf = good()
     put("[str]", ["a" * 100_000] * 10, "x.strings")(gguf)
     assert len(written(tmp_path, gguf).metadata) == len(gguf.metadata)
-    monkeypatch.setattr(header, "HEADER_LIMIT", 500_000)
+    monkeypatch.setattr(scanner, "HEADER_LIMIT", 500_000)
     with pytest.raises(BadInput, match="no real header is that long"):
         written(tmp_path, gguf)
 

@@ -265,7 +265,7 @@ def test_an_effort_that_only_shows_in_the_instructions() -> None:
 
 @pytest.mark.parametrize("source", ["Hello." + PROMPT, "{{ messages | length }}"])
 def test_a_template_that_ignores_the_message_is_refused(source: str) -> None:
-    with pytest.raises(BadInput, match="chat template of m: it ignores the user's message"):
+    with pytest.raises(BadInput, match="m: it ignores the user's message"):
         thinking_of(ChatTemplate(source, "m"), "auto")
 
 

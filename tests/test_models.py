@@ -52,9 +52,10 @@ def test_a_link_to_a_file_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("no-such.gguf", "^no-such.gguf: no such file$"),
+    ("no-such.gguf", "^no-such.gguf: no such file; a model is a path to a GGUF file, or demo$"),
+    ("Use 2 and 3.", "^Use 2 and 3.: no such file; to ask the demo model: ledlocal chat demo PROMPT$"),
     ("Qwen/Qwen3-8B", "^Qwen/Qwen3-8B: no such file; a model is a path to a GGUF file, or demo$"),
-    ("a/b/c.gguf", "^a/b/c.gguf: no such file$"),
+    ("a/b/c.gguf", "^a/b/c.gguf: no such file; a model"),
     ("folder", "^folder: a folder, not a GGUF file$"),
     ("", "^: a folder"),
     ("fifo", "^fifo: not a regular file"),

@@ -318,7 +318,7 @@ def test_what_is_refused(build: Build, library: Library) -> None:
         build([Message("user", "Ten megabytes. " * 700_000)])
     vocabulary = library.vocabulary("qwen2")
     refusing = library.template(vocabulary, "{{ raise_exception('no system role') }}")
-    with pytest.raises(BadInput, match="chat template of a test: no system role"):
+    with pytest.raises(BadInput, match="a test: no system role"):
         build_prompt(vocabulary, refusing, [Message("user", "a")], {})
 
 

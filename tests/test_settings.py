@@ -68,7 +68,7 @@ def test_depth_asked_for() -> None:
     ("temp", "hot", "temp takes a number, not 'hot'"), ("top_k", "1.5", "top_k takes a whole number"),
     ("temp", "-1", "temperature must be"), ("temp", "nan", "temperature must be"), ("top_p", "2", "top_p must be"),
     ("method", "best", "method must be one of"), ("preset", "x", "preset must be one of"), ("norm", "yes", "must be"),
-    ("d", "1", "d must be"), ("layers", "all", "layers must be"), ("seed", "-2", "seed must be"),
+    ("d", "1", "d must be"), ("layers", "all", "layers must be"), ("seed", "-2", "seed takes a number from 0, or -1"),
     ("max_tokens", "0", "max_tokens must be"), ("reasoning", "maybe", "reasoning must be"),
     ("order", "x", "order must be"),
 ])
@@ -92,3 +92,20 @@ def test_describe_says_what_decides() -> None:
     assert describe(Sampling(), "answer") == "led · temp 0.6 · k 8 · explores nothing"
     assert "d 8" in describe(Sampling(led=Led(scope="all")), "answer")
     assert describe(Sampling(method="standard", top_k=5), "answer").startswith("standard · temp 0.6 · top-k 5 · top-p")
+
+
+def test_values_that_nothing_looks_at_are_named() -> None:
+    def said(*values: tuple[str, str]) -> list[str]:
+        settings = Settings(seed=1)
+        for name, text in values:
+            settings = settings.with_value(name, text)
+        return settings.without_effect(LOADED)
+
+    assert said(("temp", "1"), ("d", "4")) == []
+    assert said(("top_k", "5"), ("min_p", "0")) == ["without effect: method led does not use top_k, min_p"]
+    assert said(("top_k", "5"), ("answer.method", "standard")) == []
+    assert said(("think.top_k", "5"), ("answer.method", "standard")) == [
+        "without effect: method led and standard does not use top_k"]
+    assert said(("method", "standard"), ("k", "4"), ("preset", "paper")) == [
+        "without effect: method standard does not use preset, k"]
+    assert said(("method", "control"), ("k", "4"), ("d", "4")) == ["without effect: method control does not use d"]

@@ -22,6 +22,7 @@ from ledlocal.methods.led import layers_of
 from ledlocal.runtime import ggml
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.runtime.taps.choice import open_tap
+from ledlocal.runtime.taps.head import Head
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
@@ -238,10 +239,14 @@ def missing_best(tap: PluginTap, honest: Any = PluginTap.topk) -> FinalLayer:
 
 @pytest.mark.parametrize("method, wrong, why", [
     ("project", wrong_project, "the cloned head is off by"), ("topk", wrong_logits, "logits differ by"),
+    ("device", None, "lie on different devices"),
     ("topk", wrong_ids, "logits differ by"), ("topk", missing_best, "logits differ by")])
 def test_a_wrong_tap_is_noticed(models: TinyModels, monkeypatch: pytest.MonkeyPatch, method: str, wrong: Any,
                                 why: str) -> None:
-    monkeypatch.setattr(PluginTap, method, wrong)
+    if method == "device":
+        monkeypatch.setattr(ggml, "device_supports", lambda _device, _buffer_type: False)
+    else:
+        monkeypatch.setattr(PluginTap, method, wrong)
     with loaded(models("qwen3")) as model:
         with pytest.raises(TapRefused, match=why):
             choose("plugin", model)
@@ -249,6 +254,23 @@ def test_a_wrong_tap_is_noticed(models: TinyModels, monkeypatch: pytest.MonkeyPa
         assert tap.name == "none"
         assert why in sentence
         context.close()
+
+
+def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
+    context = ggml.init(8192)
+    hidden, weights, other = (ggml.new_tensor_2d(context, ggml.F32, 4, n) for n in (1, 6, 1))
+    twice = ggml.mul(context, other, other)
+    fed = ggml.new_tensor_2d(context, ggml.F32, 4, 1)
+    ggml.set_input(fed)
+    for more, sound in ((ggml.reshape_2d(context, other, 4, 1), True), (other, True), (twice, False), (fed, False)):
+        head = Head(ggml.mul_mat(context, weights, ggml.mul(context, hidden, more)), frozenset({hidden}))
+        rows = ggml.new_tensor_2d(context, ggml.F32, 4, 3)
+        if sound:
+            assert list(ggml.tensor(head.clone(context, rows, 3)).ne) == [6, 3, 1, 1]
+        else:
+            with pytest.raises(TapRefused, match="uses more than the last layer and weights"):
+                head.clone(context, rows, 3)
+    ggml.free(context)
 
 
 class Shifted(ctypes.Structure):

@@ -16,7 +16,6 @@ from ledlocal.runtime.template import (
     read_template,
     render,
     render_one,
-    template_of,
 )
 from ledlocal.values.errors import BadInput
 
@@ -31,9 +30,9 @@ def refusal(text: str, job: Job = ASK) -> str:
     with pytest.raises(BadInput) as caught:
         one(text, job)
     message = str(caught.value)
-    assert message.startswith("chat template of m.gguf: ")
+    assert message.startswith("m.gguf: ")
     assert "\n" not in message and message.isprintable()
-    return message.removeprefix("chat template of m.gguf: ")
+    return message.removeprefix("m.gguf: ")
 
 
 CHATML = """{% for m in messages %}
@@ -166,12 +165,9 @@ def test_jinja_is_past_its_known_sandbox_escapes() -> None:
     assert tuple(int(n) for n in jinja2.__version__.split(".")[:3]) >= (3, 1, 6)
 
 
-def test_no_template_is_said_and_nothing_else_is_used() -> None:
-    with pytest.raises(BadInput, match=r"^m\.gguf has no chat template; give one with --chat-template-file$"):
-        template_of(None, "m.gguf")
-    with pytest.raises(BadInput, match=r"m\.gguf: it is empty"):
-        template_of(" \n", "m.gguf")
-    assert template_of("x", "m.gguf", "<s>").bos == "<s>"
+def test_an_empty_template_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"^m\.gguf: it is empty"):
+        ChatTemplate(" \n", "m.gguf")
 
 
 def test_template_files_are_bounded(tmp_path: Path) -> None:

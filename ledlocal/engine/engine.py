@@ -138,10 +138,11 @@ class Engine:
 
     def _say_rewind(self) -> list[Event]:
         """Once, with a request that pays for it."""
-        if not self._kv.rewind_refused or self._rewind_said:
+        first = self._scheduler.first_reread
+        if first is None or self._rewind_said:
             return []
         self._rewind_said = True
-        return [Notice(self._scheduler.running()[-1].request_id, REWIND_NOTICE)]
+        return [Notice(first.request_id, REWIND_NOTICE)]
 
     def _drop_cancelled(self) -> list[Event]:
         with self._lock:
@@ -164,9 +165,10 @@ class Engine:
         """One llama_decode; False if everyone in it was cancelled meanwhile."""
         context = self._session.context
         with self._lock:
-            self._in_flight = {sequence.request_id for sequence in sequences}
-            if self._in_flight <= self._cancelled:
+            wanted = {sequence.request_id for sequence in sequences}
+            if wanted <= self._cancelled:
                 return False
+            self._in_flight = wanted
             context.abort.clear()
         done = context.decode(rows)
         with self._lock:
@@ -205,6 +207,8 @@ class Engine:
         for row, sequence in sequences.items():
             if row not in live or not chosen[row].sound:
                 where = f"the model's logits are not finite at position {sequence.position}"
+                if sequence.slot is not None:
+                    self._kv.clear(sequence.slot)  # its keys and values may not be finite either
                 events.append(self._end(sequence, "invalid", where))
                 continue
             one, forced = chosen[row], bool(sequence.forced)

@@ -25,7 +25,7 @@ from ledlocal.runtime.memory import available_memory, fit_context, kv_bytes_per_
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.prompt import build_prompt
 from ledlocal.runtime.taps.choice import open_tap
-from ledlocal.runtime.template import ChatTemplate, template_of
+from ledlocal.runtime.template import ChatTemplate
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.errors import BadInput, LedlocalError, TapRefused
 from ledlocal.values.events import Loaded, ModelFacts
@@ -57,7 +57,6 @@ class Session:
         self._notices = list(check_model(header))
         self.depth = options.depth
         self._think_tags = options.think_tags
-        self._origin = "the given template" if options.chat_template else str(path)
         own = header.metadata.get("tokenizer.chat_template")
         self._template_text = options.chat_template or (own if isinstance(own, str) else None)
         self.kv_bytes_per_token = kv_bytes_per_token(header)
@@ -101,7 +100,8 @@ class Session:
         self.vocabulary = Vocabulary(self.model.vocab)
         self._template: ChatTemplate | None = None
         if self._template_text is not None:
-            self._template = ChatTemplate(self._template_text, self._origin, self.vocabulary.bos, self.vocabulary.eos)
+            origin = "the given chat template" if options.chat_template else f"the chat template of {options.model}"
+            self._template = ChatTemplate(self._template_text, origin, self.vocabulary.bos, self.vocabulary.eos)
         self._markers = self._find_markers()
         threads = options.threads or physical_cores()
         unified = not options.reproducible and slots <= UNIFIED_SLOTS
@@ -148,8 +148,7 @@ class Session:
     def require_layers(self, sampling: Sampling, everywhere: bool) -> None:
         """Raise TapRefused if this way of drawing needs layers that no tap can show."""
         if self.tap.name == "none" and (sampling.method == "led" or everywhere):
-            raise TapRefused(f"method {sampling.method} needs intermediate layers, and no tap runs"
-                             f"{': ' + self.tap.why if hasattr(self.tap, 'why') else ''}")
+            raise TapRefused(f"method {sampling.method} needs intermediate layers, and no tap runs: {self.tap.why}")
 
     def prompt(self, request: Request) -> Prompt:
         """Token ids of a request's prompt and where it leaves the thinking phase. Raises BadInput."""
@@ -157,9 +156,7 @@ class Session:
             return self._conversation(request.messages, request.reasoning)
         ids = request.prompt_ids
         if ids is None:
-            ids = tuple(self.vocabulary.tokenize(request.prompt or "", special=True))
-            if self.vocabulary.adds_bos and self.vocabulary.bos_id is not None and ids[:1] != (self.vocabulary.bos_id,):
-                ids = (self.vocabulary.bos_id, *ids)
+            ids = tuple(self.vocabulary.with_bos(self.vocabulary.tokenize(request.prompt or "", special=True)))
         if not ids:
             raise BadInput("the prompt is empty")
         if bad := [i for i in ids if not 0 <= i < self.vocabulary.n]:
@@ -169,7 +166,9 @@ class Session:
         return Prompt(ids, lambda: self._tracker(phase))
 
     def _conversation(self, messages: tuple[Message, ...], reasoning: Reasoning) -> Prompt:
-        template = self._template or template_of(None, self._origin)
+        template = self._template
+        if template is None:  # another model's format is never assumed
+            raise BadInput(f"{self.model.path} has no chat template; give one with --chat-template-file")
         thinking = self._format(template, reasoning)
         markers = (*self._markers.starts, *self._markers.ends) if self._markers else ()
         built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers)

@@ -49,6 +49,8 @@ class Scheduler:
         self._chunk, self._exact = options.batch, options.reproducible
         self.slots: list[Sequence | None] = [None] * slots
         self.queue: deque[Sequence] = deque()
+        self.first_reread: Sequence | None = None
+        """The first sequence that lost the reuse of a slot because this kind of memory cannot be cut."""
 
     @property
     def busy(self) -> bool:
@@ -82,6 +84,8 @@ class Scheduler:
                 self._kv.clear(slot)
             else:
                 sequence.cached = sequence.reused = self._kv.reuse(slot, sequence.prompt)
+                if self._kv.rewind_refused and self.first_reread is None:
+                    self.first_reread = sequence
 
     def _free_slot(self, sequence: Sequence) -> int:
         """The free slot that already holds most of the prompt, the lowest on a tie."""

@@ -134,9 +134,8 @@ class Sequence:
             self.finish, self.reason = "length", f"the context of {self._room} tokens is full"
 
     def end(self, finish: Finish, reason: str) -> None:
-        """End from outside."""
+        """End from outside. Text held back stays out of the result, as it was in no Token."""
         self.finish, self.reason = finish, reason
-        self._transcript.close()
 
     def finished(self) -> Finished:
         """The last event of this sequence."""

@@ -23,6 +23,8 @@ F32, I32 = 0, 26
 """enum ggml_type."""
 OP_NONE = 0
 """enum ggml_op: a leaf (weight or input)."""
+FLAG_INPUT = 1
+"""enum ggml_tensor_flag."""
 
 Pointer = c.c_void_p
 
@@ -75,10 +77,12 @@ _init = _function("ggml_init", Pointer, _InitParams)
 free = _function("ggml_free", None, Pointer)
 new_graph = _function("ggml_new_graph_custom", Pointer, Pointer, c.c_size_t, c.c_bool)
 buft_device = _function("ggml_backend_buft_get_device", Pointer, Pointer)
+buffer_type = _function("ggml_backend_buffer_get_type", Pointer, Pointer)
 device_by_type = _function("ggml_backend_dev_by_type", Pointer, c.c_int)
 device_init = _function("ggml_backend_dev_init", Pointer, Pointer, c.c_char_p)
 device_registry = _function("ggml_backend_dev_backend_reg", Pointer, Pointer)
 registry_function = _function("ggml_backend_reg_get_proc_address", Pointer, Pointer, c.c_char_p)
+device_supports = _function("ggml_backend_dev_supports_buft", c.c_bool, Pointer, Pointer)
 device_buffer_type = _function("ggml_backend_dev_buffer_type", Pointer, Pointer)
 backend_supports = _function("ggml_backend_supports_op", c.c_bool, Pointer, Pointer)
 backend_free = _function("ggml_backend_free", None, Pointer)

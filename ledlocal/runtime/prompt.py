@@ -76,9 +76,8 @@ def build_prompt(vocabulary: Vocabulary, template: ChatTemplate, messages: Seque
     ids = vocabulary.tokenize(text, special=True)
     if masks.used and not specials.are(ids, rendered):
         ids = specials.tokenize(rendered, masks.show)
-    if vocabulary.adds_bos and vocabulary.bos_id is not None and ids[:1] != [vocabulary.bos_id]:
-        ids = [vocabulary.bos_id, *ids]
-        text = vocabulary.bos + text
+    if (complete := vocabulary.with_bos(ids)) != ids:
+        ids, text = complete, vocabulary.bos + text
     tail = probed.rpartition(masks.end) if isinstance(probed, str) else ("", "", "")
     return Prompt(tuple(ids), text, tail[2] if tail[1] else "", notices)
 

@@ -30,7 +30,7 @@ _CHILD = str(Path(__file__).with_name("render.py"))
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """A template's text, and `origin` for messages: the file it came from."""
+    """A template's text, and `origin` for messages: `the chat template of <file>`, or where else it came from."""
 
     text: str
     origin: str
@@ -46,7 +46,7 @@ class ChatTemplate:
 
     def refuse(self, cause: str) -> BadInput:
         """The error to raise: one line naming the template and the cause."""
-        return BadInput(f"chat template of {self.origin}: {cause}")
+        return BadInput(f"{self.origin}: {cause}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +67,14 @@ class TemplateFailure:
     cause: str
 
 
-def template_of(text: str | None, origin: str, bos: str = "", eos: str = "") -> ChatTemplate:
-    """A model's own template. Raises BadInput if it has none: another model's format is never assumed."""
-    if text is None:
-        raise BadInput(f"{origin} has no chat template; give one with --chat-template-file")
-    return ChatTemplate(text, origin, bos, eos)
-
-
 def read_template(path: Path, bos: str = "", eos: str = "") -> ChatTemplate:
     """The template in a file. Raises BadInput if it cannot be read, is not UTF-8, empty or too long."""
     try:
         with path.open(encoding="utf-8") as file:
-            return ChatTemplate(file.read(MAX_TEMPLATE + 1), str(path), bos, eos)
+            return ChatTemplate(file.read(MAX_TEMPLATE + 1), f"the chat template {path}", bos, eos)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot read the chat template: {error}") from None
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{path}: cannot read the chat template: {cause}") from None
 
 
 def render(template: ChatTemplate, jobs: Sequence[Job]) -> list[str | TemplateFailure]:

@@ -167,6 +167,11 @@ class Vocabulary:
             return ids[len(self._prefix):]
         return self._tokenize(utf8(text), special)
 
+    def with_bos(self, ids: list[int]) -> list[int]:
+        """A prompt's ids behind the BOS token, where this vocabulary wants one and none is there."""
+        wanted = self.adds_bos and self.bos_id is not None and ids[:1] != [self.bos_id]
+        return [self.bos_id, *ids] if wanted and self.bos_id is not None else ids
+
     @cached_property
     def _prefix(self) -> list[int]:
         """Ids of the sentinel where the tokenizer puts a space before each text, empty where it does not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +17,9 @@ TapName = Literal["auto", "plugin", "reference", "none"]
 
 
 def require_number(name: str, value: float, low: float, high: float) -> None:
-    """Raise BadInput unless `low <= value <= high` and finite."""
-    if not (math.isfinite(value) and low <= value <= high):
-        raise BadInput(f"{name} must be a number from {low:g} to {high:g}, not {value}")
+    """Raise BadInput unless `low <= value <= high`; a NaN is not."""
+    if not low <= value <= high:
+        raise BadInput(f"{name} must be a number from {low} to {high}, not {value}")
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -52,11 +52,15 @@ class Head:
         if pointer in self.starts:
             return hidden
         node = ggml.tensor(pointer)
-        if pointer in done or node.op == ggml.OP_NONE:
-            return done.get(pointer, pointer)
+        if pointer in done:
+            return done[pointer]
+        if node.op == ggml.OP_NONE and not node.flags & ggml.FLAG_INPUT:
+            return pointer
         sources = [source or 0 for source in node.src]
         copies = [self._clone(context, source, hidden, rows, done) if source else 0 for source in sources]
         if copies == sources:
+            if not node.view_src:  # computed for this decode: overwritten by the time the copy would read it
+                raise TapRefused("its output head uses more than the last layer and weights")
             done[pointer] = pointer
             return pointer
         if node.view_src or node.ne[2] != 1 or node.ne[3] != 1:

@@ -31,7 +31,7 @@ NODES = 96
 class PluginTap:
     """The tap for a stock library; see Tap for the calls."""
 
-    name = "plugin"
+    name, why = "plugin", ""
 
     def __init__(self) -> None:
         ggml.check_layout()
@@ -78,26 +78,33 @@ class PluginTap:
         chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
         C.llama_sampler_chain_add(chain, sampler)
         self._chains.append(chain)
-        if not C.llama_set_sampler(context.handle, sequence, chain):
+        taken = C.llama_set_sampler(context.handle, sequence, chain)
+        if self._error is not None:
+            raise self._error
+        if not taken:
             raise TapRefused("llama.cpp takes no backend sampler for this model or split mode")
 
     def _is_master(self, sampler: Any) -> bool:
         return bool(ctypes.cast(sampler, ctypes.c_void_p).value == self._master)
 
+    # an exception must not cross the C boundary: it is kept, and raised where Python called
+
     def _backend_init(self, sampler: Any, buffer_type: int, _outputs: int) -> bool:
-        if self._is_master(sampler) and self._projection is None:
-            assert self._context is not None
-            # the CPU's buffer type names no device
-            device = ggml.buft_device(buffer_type) or ggml.device_by_type(ggml.CPU_DEVICE)
-            self._projection = Projection(device, self._context)
-            self._scaling = Scaling(self._projection.device, self._vocabulary, self._context.n_seq_max)
-        return True
+        try:
+            if self._is_master(sampler) and self._projection is None:
+                assert self._context is not None
+                # the CPU's buffer type names no device
+                device = ggml.buft_device(buffer_type) or ggml.device_by_type(ggml.CPU_DEVICE)
+                self._projection = Projection(device, self._context)
+                self._scaling = Scaling(self._projection.device, self._vocabulary, self._context.n_seq_max)
+        except Exception as error:
+            self._error = error
+        return self._error is None
 
     def _backend_set_input(self, _sampler: Any) -> None:
         self._ubatches += 1
 
     def _backend_apply(self, sampler: Any, graph_context: int, graph: int, data: Any) -> None:
-        # an exception must not cross the C boundary: it is kept and raised by `topk`
         try:
             logits = data.contents.logits
             data.contents.logits = None
@@ -112,6 +119,7 @@ class PluginTap:
 
     def _build(self, context: int, graph: int) -> None:
         """Add the taps and the final layer's list to the model's graph."""
+        self._error = None
         logits = ggml.graph_get_tensor(graph, b"result_output")
         if not logits:
             raise TapRefused("its graph names no result_output")

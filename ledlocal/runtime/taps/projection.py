@@ -13,7 +13,7 @@ from ledlocal.runtime import ggml
 from ledlocal.runtime.llama import Context
 from ledlocal.runtime.taps.head import Head
 from ledlocal.runtime.taps.scaling import Scaling
-from ledlocal.values.errors import LedlocalError, OutOfResources
+from ledlocal.values.errors import LedlocalError, OutOfResources, TapRefused
 
 NODES = 160
 MAX_ROWS = 256
@@ -85,7 +85,8 @@ class Projection:
         filled = np.minimum(np.arange(-(-wanted // TILE) * TILE), wanted - 1)
         rows, ids, inv_temp = rows[filled], ids[filled], inv_temp[filled]
         source = ggml.tensor(stack)
-        key = (len(rows), ids.shape[1], norm, build.__name__, tuple(source.ne), self.heads[norm].signature())
+        key = (len(rows), ids.shape[1], norm, build.__name__, tuple(source.ne), ggml.buffer_type(source.buffer),
+               self.heads[norm].signature())
         if self._graph is None or key != self._key:
             self._rebuild(source, len(rows), ids.shape[1], norm, build)
             self._key = key
@@ -104,6 +105,8 @@ class Projection:
     def _rebuild(self, source: ggml.Tensor, n: int, k: int, norm: bool,
                  build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> None:
         self._drop()
+        if not ggml.device_supports(self.device, ggml.buffer_type(source.buffer)):
+            raise TapRefused("its last layers and its output head lie on different devices")
         context = ggml.init(NODES * 512 + 65536)
         hidden = ggml.new_tensor_2d(context, ggml.F32, source.ne[0], source.ne[1])
         leaf = ggml.tensor(hidden)

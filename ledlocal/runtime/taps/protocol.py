@@ -24,6 +24,8 @@ class Tap(Protocol):
     """
 
     name: str
+    why: str
+    """Why it reads no layers; empty if it does."""
 
     def configure(self, params: ContextParams) -> None:
         """Ask for what the context needs before it is made (the reference tap's eval callback)."""

@@ -46,7 +46,7 @@ class ReferenceTap:
     the tests' proof of the output head.
     """
 
-    name = "reference"
+    name, why = "reference", ""
 
     def __init__(self, path: Path) -> None:
         """Read the output head of a GGUF file. Raises TapRefused if it or ggml's structs are not known."""
