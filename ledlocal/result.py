@@ -34,7 +34,7 @@ def to_object(reply: Reply, loaded: Loaded, sha256: str) -> dict[str, Any]:
         "tap": loaded.tap,
         "timing": {
             "load_s": loaded.load_s, "prefill_s": end.prefill_s, "decode_s": end.decode_s,
-            "tokens_per_s": len(end.ids) / end.decode_s if end.decode_s > 0 else None,
+            "tokens_per_s": (len(end.ids) - end.continued) / end.decode_s if end.decode_s > 0 else None,
         },
         "led": asdict(end.led),
         "build": {"ledlocal": version("ledlocal"), "llama_cpp_python": version("llama-cpp-python")},

@@ -23,7 +23,7 @@ def token(request: int, sample: int, i: int, text: str = "x", confidence: float 
 
 def finished(request: int, sample: int, finish: Finish, n: int) -> Finished:
     led = Exploration(0, 0, (), None)
-    return Finished(request, sample, finish, "", "x" * n, "", (1,) * n, 1, 0, n, 0.0, 0.0, led)
+    return Finished(request, sample, finish, "", "x" * n, "", (1,) * n, 0, 1, 0, n, 0.0, 0.0, led)
 
 
 @dataclass

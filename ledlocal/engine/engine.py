@@ -68,8 +68,9 @@ class Engine:
         self._next_id += 1
         prompt = self._session.prompt(request)
         room = self._session.room
-        if len(prompt.ids) >= room:
-            raise BadInput(f"the prompt is {len(prompt.ids)} tokens long, and the context holds {room}")
+        length = len(prompt.ids) + len(request.continues)
+        if length >= room:
+            raise BadInput(f"the prompt is {length} tokens long, and the context holds {room}")
         self._waiting += [Notice(self._next_id, text) for text in prompt.notices]
         for sample in range(request.first_sample, request.first_sample + request.n):
             self._scheduler.queue.append(Sequence(
@@ -80,6 +81,7 @@ class Engine:
     def _check(self, request: Request) -> None:
         if request.first_sample < 0:
             raise BadInput(f"first_sample must not be negative, and it is {request.first_sample}")
+        self._session.check_continued(request.continues)
         for sampling in (request.thinking, request.answer):
             if sampling.led.d > self._session.depth:
                 raise BadInput(f"d is {sampling.led.d}, and the model was loaded for a depth of {self._session.depth}")

@@ -150,6 +150,16 @@ class Session:
         if self.tap.name == "none" and (sampling.method == "led" or everywhere):
             raise TapRefused(f"method {sampling.method} needs intermediate layers, and no tap runs: {self.tap.why}")
 
+    def check_continued(self, ids: tuple[int, ...]) -> None:
+        """Raise BadInput unless a reply can go on behind these ids."""
+        self._check_ids("continues", ids)
+        if ids and self.vocabulary.is_end(ids[-1]):
+            raise BadInput("the reply to continue has already ended")
+
+    def _check_ids(self, name: str, ids: tuple[int, ...]) -> None:
+        if bad := [i for i in ids if not 0 <= i < self.vocabulary.n]:
+            raise BadInput(f"{name} holds {bad[0]}, and the vocabulary has {self.vocabulary.n} tokens")
+
     def prompt(self, request: Request) -> Prompt:
         """Token ids of a request's prompt and where it leaves the thinking phase. Raises BadInput."""
         if request.messages is not None:
@@ -159,8 +169,7 @@ class Session:
             ids = tuple(self.vocabulary.with_bos(self.vocabulary.tokenize(request.prompt or "", special=True)))
         if not ids:
             raise BadInput("the prompt is empty")
-        if bad := [i for i in ids if not 0 <= i < self.vocabulary.n]:
-            raise BadInput(f"prompt_ids holds {bad[0]}, and the vocabulary has {self.vocabulary.n} tokens")
+        self._check_ids("prompt_ids", ids)
         text = b"".join(map(self.vocabulary.piece, ids)).decode("utf-8", "replace")
         phase: InitialPhase = phase_of(text, self._markers) if self._markers else "unopened"
         return Prompt(ids, lambda: self._tracker(phase))

@@ -19,7 +19,10 @@ class Sequence:
 
     def __init__(self, request_id: int, sample: int, request: Request, prompt: tuple[int, ...],
                  tracker: ThinkingTracker, vocabulary: Vocabulary, n_layer: int, room: int) -> None:
-        self.request_id, self.sample, self.request, self.prompt = request_id, sample, request, prompt
+        self.request_id, self.sample, self.request = request_id, sample, request
+        self.prompt = prompt + request.continues
+        """What is prefilled."""
+        self._origin = len(prompt)
         self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
         self._transcript = Transcript(request.stop)
         self.slot: int | None = None
@@ -36,6 +39,8 @@ class Sequence:
         self._explored = self._changed = self._in_scope = 0
         self._depths = [0] * (1 + max(len(layers_of(one.led, n_layer)) for one in (request.thinking, request.answer)))
         self._confidence = 0.0
+        for token in request.continues:
+            self._take(token)
 
     @property
     def prefilled(self) -> bool:
@@ -50,7 +55,7 @@ class Sequence:
     @property
     def position(self) -> int:
         """Position of `next_token`, from 0."""
-        return len(self.prompt) - 1 + len(self.ids)
+        return self._origin - 1 + len(self.ids)
 
     @property
     def thinking(self) -> bool:
@@ -79,7 +84,14 @@ class Sequence:
     def force_answer(self) -> None:
         """End thinking at the next token."""
         if self.thinking and not self.forced:
-            self.forced.extend(self._tracker.force())
+            marker = list(self._tracker.force())
+            begun = next((n for n in range(len(marker) - 1, 0, -1) if self.ids[-n:] == marker[:n]), 0)
+            self.forced.extend(marker[begun:])
+
+    def _keep_budget(self) -> None:
+        budget = self.request.reasoning_budget
+        if budget is not None and self._tracker.count >= budget:
+            self.force_answer()
 
     def prefill(self, tokens: int, seconds: float) -> None:
         """A part of the prompt was decoded."""
@@ -91,10 +103,8 @@ class Sequence:
         if self._decode_start is not None:
             return None
         self._decode_start = now()
-        budget = self.request.reasoning_budget
-        if budget is not None and budget <= 0:
-            self.force_answer()
-        return Started(self.request_id, self.sample, self.prompt, self.reused, self._prefill_s)
+        self._keep_budget()
+        return Started(self.request_id, self.sample, self.prompt[:self._origin], self.reused, self._prefill_s)
 
     def accept(self, token: int, *, forced: bool, confidence: float, entropy: float, explored: bool, changed: bool,
                depth: int | None, u: tuple[float, float], candidates: Candidates | None) -> Token:
@@ -106,6 +116,16 @@ class Sequence:
             self._explored += 1
             self._changed += changed
             self._depths[depth] += 1
+        text, phase, marker = self._take(token)
+        self._keep_budget()
+        self._end_if_done(token)
+        if self.finish is not None:
+            text += self._transcript.close()
+        return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, marker, forced,
+                     confidence, entropy, explored, changed, depth, u, candidates)
+
+    def _take(self, token: int) -> tuple[str, Phase, bool]:
+        """The text that a token completes, its phase, and whether it belongs to a marker."""
         step = self._tracker.push(token)
         opened = step.marker and step.phase == "answer" and self.thinking
         phase: Phase = "thinking" if opened else step.phase
@@ -113,14 +133,7 @@ class Sequence:
         piece = b"" if self._vocabulary.is_control(token) else self._vocabulary.piece(token)
         text = self._transcript.push(piece, phase, step.marker_length, self._tracker.pending)
         self.ids.append(token)
-        budget = self.request.reasoning_budget
-        if budget is not None and self._tracker.count >= budget:
-            self.force_answer()
-        self._end_if_done(token)
-        if self.finish is not None:
-            text += self._transcript.close()
-        return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, step.marker, forced,
-                     confidence, entropy, explored, changed, depth, u, candidates)
+        return text, phase, step.marker
 
     def _end_if_done(self, token: int) -> None:
         limit = self.request.max_tokens
@@ -128,9 +141,9 @@ class Sequence:
             self.finish = "stop"
         elif self._transcript.stopped:
             self.finish, self.reason = "stop", "a stop string matched"
-        elif limit is not None and len(self.ids) >= limit:
+        elif limit is not None and len(self.ids) - len(self.request.continues) >= limit:
             self.finish, self.reason = "length", f"the limit of {limit} tokens was reached"
-        elif len(self.prompt) + len(self.ids) >= self._room:
+        elif self._origin + len(self.ids) >= self._room:
             self.finish, self.reason = "length", f"the context of {self._room} tokens is full"
 
     def end(self, finish: Finish, reason: str) -> None:
@@ -145,5 +158,6 @@ class Sequence:
                                   self._confidence / self._in_scope if self._in_scope else None)
         return Finished(
             self.request_id, self.sample, self.finish, self.reason, self._transcript.text("answer"),
-            self._transcript.text("thinking"), tuple(self.ids), len(self.prompt), self._thinking_tokens,
+            self._transcript.text("thinking"), tuple(self.ids), len(self.request.continues), self._origin,
+            self._thinking_tokens,
             len(self.ids) - self._thinking_tokens, self._prefill_s, decode_s, exploration)

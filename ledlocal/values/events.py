@@ -127,6 +127,9 @@ class Finished:
     answer: str
     thinking: str
     ids: tuple[int, ...]
+    """Every id of the reply, those that the request continued included; so are text and counts."""
+    continued: int
+    """How many of `ids` the request gave."""
     prompt_tokens: int
     thinking_tokens: int
     answer_tokens: int

@@ -102,6 +102,8 @@ class Request:
     prompt: str | None = None
     """Raw text, tokenized with special tokens; no template."""
     prompt_ids: tuple[int, ...] | None = None
+    continues: tuple[int, ...] = ()
+    """Ids already generated for this prompt: the reply goes on behind them as if it had never stopped."""
     thinking: Sampling = Sampling()
     answer: Sampling = Sampling()
     n: int = 1
