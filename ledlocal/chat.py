@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from ledlocal.reply import Engine, Reply, ReplyView, receive
+from ledlocal import slash
+from ledlocal.conversation import Conversation, Turn, new_path, write
+from ledlocal.keys import Typed
+from ledlocal.reply import Engine, Look, Reply, ReplyView, receive
 from ledlocal.settings import Settings
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, leave_on_signals
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError
 from ledlocal.values.events import Loaded
-from ledlocal.values.params import Message
-
-HELP = """\
-/help             this list
-/exit             leave (also Ctrl-D)
-/clear            forget the conversation
-/regen            answer the last message again, with other random numbers
-/set              show all settings
-/set NAME VALUE   change one: temp top_k top_p min_p order method preset d k layers norm scope exploit
-                  (one phase: think.temp, answer.top_p ...), seed max_tokens budget (-1: random, no limit), reasoning
-Ctrl-C stops the answer and keeps the conversation. A line that ends in \\ goes on in the next one."""
 
 
 def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
@@ -37,10 +31,10 @@ def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
         console.note(notice)
 
 
-def legend(console: Console) -> None:
+def legend(console: Console, look: Look) -> None:
     """Say once what the signs of explored tokens mean."""
     same, changed = console.err.same, console.err.changed
-    if same and not console.quiet:
+    if look.color_by == "explored" and same and not console.quiet:
         console.err.write("explored  ", DIM)
         console.err.write(f"same token{same}", SAME)
         console.err.write("  ")
@@ -49,27 +43,29 @@ def legend(console: Console) -> None:
 
 
 class Chat:
-    """Messages, settings and the engine of one session.
+    """A conversation, settings and the engine of one session.
 
-    `start` makes an engine; a session makes one more if its engine died, and keeps the conversation.
+    `start` makes an engine; a session makes one more if its engine died, and keeps the conversation. `path` is where
+    the conversation is kept; None: nowhere. `ask` reads a line; `template` is the chat template's text, to be shown;
+    `typed` takes keys typed while a reply streams.
     """
 
     def __init__(self, start: Callable[[], Engine], settings: Settings, console: Console,
-                 system: str | None = None, trace: TraceWriter | None = None) -> None:
+                 conversation: Conversation | None = None, *, path: Path | None = None, look: Look | None = None,
+                 trace: TraceWriter | None = None, ask: Callable[[str], str] | None = None,
+                 template: str | None = None, typed: Typed | None = None) -> None:
         self._start = start
         self._engine: Engine | None = start()
-        self._loaded = self._engine.loaded
-        self._settings = settings
-        self._console = console
-        self._trace = trace
-        self._system = (Message("system", system),) if system else ()
-        self._messages: tuple[Message, ...] = self._system
-        self._turn = self._attempt = 0
-
-    @property
-    def loaded(self) -> Loaded:
-        """Facts of the model as last loaded."""
-        return self._loaded
+        self._ask = ask or console.ask
+        self._trace, self._typed = trace, typed
+        self.loaded: Loaded = self._engine.loaded
+        self.settings, self.console, self.path, self.template = settings, console, path, template
+        self.look = look or Look()
+        self.conversation = conversation or Conversation()
+        self.attached = ""
+        """Text that the next message begins with."""
+        self.replies: list[Reply] = []
+        """Of this session, in order."""
 
     def close(self) -> None:
         """End the engine."""
@@ -78,32 +74,53 @@ class Chat:
             self._engine = None
 
     def reply(self, text: str) -> Reply:
-        """Answer a message as the next turn. Raises LedlocalError; the message is forgotten then."""
-        return self._generate((*self._messages, Message("user", text)), self._turn, 0)
+        """Answer a message as the next turn. Raises LedlocalError; the conversation is as before then."""
+        return self._generate(self.conversation, Turn(self.attached + text))
 
-    def _generate(self, messages: tuple[Message, ...], turn: int, attempt: int, show: bool = True) -> Reply:
+    def again(self, text: str | None = None) -> Reply:
+        """Answer the last message, or `text` in its place, with other random numbers. Raises LedlocalError."""
+        last = self.conversation.turns[-1]
+        return self._generate(self.conversation.undone(), Turn(text or last.user, attempt=last.attempt + 1))
+
+    def start_over(self) -> None:
+        """Forget the conversation; the next one is kept in a file of its own."""
+        self.conversation = replace(self.conversation, turns=())
+        self.attached = ""
+        if self.path is not None:
+            self.path = new_path()
+
+    def go_on(self) -> Reply:
+        """Continue the last reply where it was stopped. Raises LedlocalError."""
+        return self._generate(self.conversation.undone(), self.conversation.turns[-1])
+
+    def _generate(self, kept: Conversation, turn: Turn, show: bool = True) -> Reply:
         if self._engine is None:
             self._engine = self._start()
-            self._loaded = self._engine.loaded
-        request = self._settings.request(self._loaded, messages, turn, attempt)
-        view = ReplyView(self._console) if show else None
+            self.loaded = self._engine.loaded
+        request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
+        if turn.ids:
+            request = replace(request, continues=turn.ids, seed=turn.seed)
+        view = ReplyView(self.console, self.look) if show else None
         try:
-            reply = receive(self._engine, request, self._console, view, self._trace)
+            reply = receive(self._engine, request, self.console, view, self._trace, self._typed)
         except EngineDied:
             self.close()
             raise
         end = reply.finished
-        self._messages = (*messages, Message("assistant", end.answer, end.thinking or None))
-        self._turn, self._attempt = turn + 1, attempt
+        self.attached = ""
+        self.replies.append(reply)
+        self.conversation = kept.with_turn(Turn(
+            turn.user, end.answer, end.thinking, end.finish, request.seed, turn.attempt,
+            self.settings.describe(self.loaded)[0], end.ids if end.finish in ("cancelled", "length") else ()))
         return reply
 
     def ask_once(self, text: str, show: bool = True) -> Reply:
         """One answer: shown with its statistics, or only returned."""
-        for notice in (*self._loaded.notices, *self._settings.without_effect(self._loaded)):
-            self._console.note(notice)
-        reply = self._generate((*self._messages, Message("user", text)), 0, 0, show)
+        for notice in (*self.loaded.notices, *self.settings.without_effect(self.loaded)):
+            self.console.note(notice)
+        reply = self._generate(self.conversation, Turn(text), show)
         if show:
-            self._console.info(f"{reply.statistics()} · seed {reply.request.seed}")
+            self.console.info(f"{reply.statistics()} · seed {reply.request.seed}")
         return reply
 
     def run(self) -> int:
@@ -111,11 +128,13 @@ class Chat:
 
         Raises KeyboardInterrupt if Ctrl-C comes a second time while a reply is being stopped.
         """
-        console = self._console
+        console = self.console
         leave_on_signals()
-        banner(console, self._loaded, self._settings)
-        legend(console)
+        banner(console, self.loaded, self.settings)
+        legend(console, self.look)
         console.info("/help for commands · Ctrl-C stops the answer · Ctrl-D leaves")
+        if self.conversation.turns:
+            console.info(f"the conversation goes on after {len(self.conversation.turns)} turns")
         interrupted = False
         while True:
             try:
@@ -131,10 +150,9 @@ class Chat:
                 console.info("Ctrl-C again or Ctrl-D leaves")
                 continue
             interrupted = False
-            if line in ("/exit", "/quit", "/bye"):
-                break
             try:
-                self._do(line)
+                if not self._do(line):
+                    break
             except LedlocalError as error:
                 console.error(error)
                 if self._engine is None:
@@ -142,54 +160,35 @@ class Chat:
         return 0 if self._engine else EngineDied.exit_code
 
     def _read(self) -> str:
-        lines = [self._console.ask("> ")]
+        lines = [self._ask("> ")]
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
-            lines.append(self._console.ask(". "))
+            lines.append(self._ask(". "))
         return "\n".join(lines).strip()
 
-    def _do(self, line: str) -> None:
-        """Carry out one line: a command or a message."""
-        if not line:
-            return
-        word, *rest = line.split()
-        if word in ("/help", "/clear", "/regen", "/exit", "/quit", "/bye") and rest:
-            self._say(f"{word} takes nothing, not {' '.join(rest)!r}")
-        elif word == "/help":
-            self._say(HELP)
-        elif word == "/clear":
-            self._messages = self._system
-            self._say("the conversation is forgotten")
-        elif word == "/regen":
-            self._regenerate()
-        elif word == "/set" and len(rest) in (0, 2):
-            self._set(rest)
-        elif word == "/set":
-            self._say("/set takes a name and a value, or nothing: /set temp 0.8")
-        elif line.startswith("/") and "/" not in word[1:]:
-            self._say(f"no command {word}; /help lists them")
-        else:
-            self._finish(self.reply(line))
+    def _do(self, line: str) -> bool:
+        """Carry out one line: a command or a message; False to leave."""
+        word = line.partition("\n")[0].partition(" ")[0]
+        if word in slash.LEAVE and line == word:
+            return False
+        if line.startswith("/") and "/" not in word[1:]:
+            slash.carry_out(self, line)
+        elif line:
+            self.finish(self.reply(line))
+        return True
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Answer a command; the user asked, so quiet or not."""
         for line in text.splitlines():
-            self._console.err.line(line, DIM)
+            self.console.err.line(line, DIM)
 
-    def _finish(self, reply: Reply) -> None:
-        self._console.info("  " + reply.statistics())
-        self._console.info()
+    def finish(self, reply: Reply) -> None:
+        """The line under a reply, and the conversation's file."""
+        self.console.info("  " + reply.statistics())
+        self.console.info()
+        self.save()
 
-    def _regenerate(self) -> None:
-        if len(self._messages) < 2 or self._messages[-1].role != "assistant":
-            self._say("nothing to answer again")
-            return
-        self._finish(self._generate(self._messages[:-1], self._turn - 1, self._attempt + 1))
-
-    def _set(self, rest: list[str]) -> None:
-        settings = self._settings
-        if rest:
-            settings = settings.with_value(*rest)
-            settings.request(self._loaded)  # refuses a value out of range while the old settings still stand
-            self._settings = settings
-        self._say("\n".join([*settings.describe(self._loaded), *settings.without_effect(self._loaded)]))
+    def save(self) -> None:
+        """Keep the conversation, if it is kept at all. Raises OutOfResources; the session goes on."""
+        if self.path is not None and self.conversation.turns:
+            write(self.path, "\n".join(self.conversation.lines()) + "\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
-from ledlocal.terminal import CHANGED, DIM, SAME, Console, Screen
+from ledlocal.keys import Typed, listening
+from ledlocal.terminal import CHANGED, DIM, SAME, Console, Screen, confidence_style
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Started, Token
@@ -25,6 +26,9 @@ class Engine(Protocol):
 
     def generate(self, request: Request) -> Iterator[Event]:
         """Events of one request, up to Finished. Raises LedlocalError; EngineDied if the process is gone."""
+
+    def answer_now(self) -> None:
+        """From any thread or signal handler: the running request's thinking ends at the next token."""
 
     def cancel(self) -> None:
         """From any thread or signal handler: the running request ends with Finished(finish='cancelled')."""
@@ -53,12 +57,38 @@ class Reply:
         return " · ".join(parts)
 
 
+    def details(self) -> list[str]:
+        """Where the reply explored, one line each."""
+        end = self.finished
+        prompt = f"{end.prompt_tokens} prompt tokens, {self.started.reused} of them still in memory"
+        lines = [f"tokens    {end.thinking_tokens} thinking + {end.answer_tokens} answer · {prompt}",
+                 f"time      prompt {end.prefill_s:.2f} s · answer {end.decode_s:.2f} s"]
+        if end.led.mean_confidence is not None:
+            lines.append(f"confident {end.led.mean_confidence:.1%} on average, the final layer in its favourite")
+        if end.led.explored:
+            lines.append(f"explored  {end.led.explored}, changed {end.led.changed}; by depth of the mixture:")
+            most = max(end.led.depth_histogram)
+            lines += [f"  {depth:2} {'▇' * round(24 * count / most) or '▏'} {count}"
+                      for depth, count in enumerate(end.led.depth_histogram) if count]
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a reply is shown."""
+
+    show_thinking: Literal["auto", "always", "never"] = "auto"
+    """auto: unless quiet; never: a count in its place."""
+    color_by: Literal["explored", "confidence", "none"] = "explored"
+
+
 class _Block:
     """The text of one phase, without white space at its start and end."""
 
-    def __init__(self, screen: Screen, style: str) -> None:
+    def __init__(self, screen: Screen, style: str, look: Look) -> None:
         self.screen = screen
         self.style = style
+        self._look = look
         self.started = False
         self._inside = False  # after the first text; a sign alone may come before it
         self._held = ""  # white space, shown only when more text follows
@@ -74,20 +104,50 @@ class _Block:
         lead, trail = token.text.split(core, 1) if core else ("", token.text)
         if self._inside:
             self.screen.write(self._held + lead)
-        style = self.style if not token.explored else CHANGED if token.changed else SAME
-        self.screen.write(core + sign, style)
+        self.screen.write(core + sign, self._style(token))
         self.started, self._inside, self._held = True, self._inside or bool(core), trail
 
+    def _style(self, token: Token) -> str:
+        if self._look.color_by == "confidence" and not token.forced:
+            return confidence_style(token.confidence)
+        if self._look.color_by == "none" or not token.explored:
+            return self.style
+        return CHANGED if token.changed else SAME
+
     def _sign(self, token: Token) -> str:
-        return "" if not token.explored or token.marker else self.screen.changed if token.changed else self.screen.same
+        if self._look.color_by != "explored" or not token.explored or token.marker:
+            return ""
+        return self.screen.changed if token.changed else self.screen.same
+
+
+class _Count:
+    """Thinking that is not shown: one line that counts it while it comes."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self.started = False
+        self._tokens = self._explored = 0
+
+    def shows(self, token: Token) -> bool:
+        return self.screen.tty
+
+    def write(self, token: Token) -> None:
+        self._tokens += 1
+        self._explored += token.explored
+        if self.screen.tty:
+            self.started = True
+            self.screen.status(f"thinking … {self._tokens} tokens, explored {self._explored}", DIM)
 
 
 class ReplyView:
-    """Streams the tokens of one reply: the answer on `out`; thinking, dimmed, on `err` unless quiet."""
+    """Streams the tokens of one reply: the answer on `out`, thinking on `err`, dimmed."""
 
-    def __init__(self, console: Console) -> None:
-        answer = _Block(console.out, "")
-        self._blocks = {"answer": answer} if console.quiet else {"answer": answer, "thinking": _Block(console.err, DIM)}
+    def __init__(self, console: Console, look: Look) -> None:
+        self._blocks: dict[Phase, _Block | _Count] = {"answer": _Block(console.out, "", look)}
+        if look.show_thinking == "always" or (look.show_thinking == "auto" and not console.quiet):
+            self._blocks["thinking"] = _Block(console.err, DIM, look)
+        elif not console.quiet:
+            self._blocks["thinking"] = _Count(console.err)
         self._phase: Phase | None = None
 
     def token(self, token: Token) -> None:
@@ -132,15 +192,15 @@ def interrupt_cancels(engine: Engine) -> Iterator[None]:
 
 
 def receive(engine: Engine, request: Request, console: Console, view: ReplyView | None = None,
-            trace: TraceWriter | None = None) -> Reply:
-    """Generate one sample and show it while it comes.
+            trace: TraceWriter | None = None, typed: Typed | None = None) -> Reply:
+    """Generate one sample and show it while it comes. With `typed`, keys are listened to (see ledlocal.keys).
 
     Raises what the engine raises; the screens' lines and the trace are complete then too.
     """
     started: Started | None = None
     finished: Finished | None = None
     try:
-        with interrupt_cancels(engine):
+        with interrupt_cancels(engine), listening(engine.answer_now, typed) if typed is not None else nullcontext():
             for event in engine.generate(request):
                 if isinstance(event, Token):
                     if trace:

@@ -23,6 +23,14 @@ CHANGED = "1;33"
 ERROR = "31"
 """Styles: parameters of the terminal's SGR sequence."""
 
+_CONFIDENCE = ((0.2, "38;5;196"), (0.4, "38;5;208"), (0.6, "38;5;220"), (0.8, "38;5;149"), (0.95, "38;5;71"))
+"""Up to which probability of the favourite token a token has a colour of the terminal's 256: red to green."""
+
+
+def confidence_style(confidence: float) -> str:
+    """Style of a token by the final layer's probability of its favourite, 0 to 1; sure ones are dimmed."""
+    return next((style for limit, style in _CONFIDENCE if confidence < limit), DIM)
+
 
 class Screen:
     """One output stream. A terminal gets safe text, signs and perhaps colour; a pipe gets the exact text."""
@@ -56,6 +64,14 @@ class Screen:
             text = safe_text(text)
         if style and text and self.color:
             text = f"\x1b[{style}m{text}\x1b[0m"
+        self._put(text)
+
+    def status(self, text: str, style: str = "") -> None:
+        """Put `text` in the place of the terminal's current line."""
+        self._put("\r")
+        self.write(text, style)
+
+    def _put(self, text: str) -> None:
         try:
             self._stream.write(text)
             self._stream.flush()

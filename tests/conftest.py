@@ -18,3 +18,13 @@ def sdist() -> Path:
     if not (path / "vendor" / "llama.cpp").is_dir():
         pytest.fail(f"LEDLOCAL_SDIST_DIR={folder} has no vendor/llama.cpp")
     return path
+
+
+@pytest.fixture(autouse=True)
+def private_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing of the user who runs the tests is read or written."""
+    home = tmp_path_factory.mktemp("home", numbered=True)
+    for name in ("CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    for name in [name for name in os.environ if name.startswith("LEDLOCAL_") and name != "LEDLOCAL_SDIST_DIR"]:
+        monkeypatch.delenv(name)

@@ -67,7 +67,7 @@ class FakeEngine:
         self.options: list[EngineOptions] = []
         self.requests: list[Request] = []
         self.cancelled = False
-        self.closed = 0
+        self.closed = self.answered = 0
         self._queue: list[Sequence[Play]] = []
 
     def enqueue(self, play: Sequence[Play]) -> None:
@@ -92,6 +92,9 @@ class FakeEngine:
 
     def cancel(self) -> None:
         self.cancelled = True
+
+    def answer_now(self) -> None:
+        self.answered += 1
 
     def close(self) -> None:
         self.closed += 1

@@ -10,6 +10,7 @@ import pytest
 from fake_engine import LOADED, FakeEngine, finished, reply, token
 
 from ledlocal.chat import Chat
+from ledlocal.conversation import Conversation
 from ledlocal.settings import Settings
 from ledlocal.terminal import Console
 from ledlocal.values.errors import BadInput, EngineDied
@@ -39,7 +40,7 @@ def talk(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
 
         monkeypatch.setattr(Console, "ask", ask)
         monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
-        return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), system).run()
+        return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), Conversation(system)).run()
 
     return run
 

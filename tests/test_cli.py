@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_engine import LOADED, FakeEngine, reply, token
 
+import ledlocal.commands.chat as chat_command
 from ledlocal import cli
 from ledlocal.models import DEMO
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
@@ -24,7 +25,7 @@ from ledlocal.values.params import Led, Message, Sampling
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr(cli, "start_engine", fake.start)
+    monkeypatch.setattr(chat_command, "start_engine", fake.start)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return fake
 
@@ -161,7 +162,7 @@ def test_a_failed_load_leaves_no_trace_file(
     def fail(_options: object) -> FakeEngine:
         raise BadInput("tiny.gguf: truncated\x1b[2J\nor worse")
 
-    monkeypatch.setattr(cli, "start_engine", fail)
+    monkeypatch.setattr(chat_command, "start_engine", fail)
     result = run("chat", "demo", "hi", "--trace", str(tmp_path / "t"))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "ledlocal: tiny.gguf: truncated␛[2J or worse\n"
@@ -221,7 +222,7 @@ def test_ctrl_c_keeps_what_was_said(engine: FakeEngine) -> None:
 
 
 def test_ctrl_c_while_loading(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "start_engine", lambda _options: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(chat_command, "start_engine", lambda _options: signal.raise_signal(signal.SIGINT))
     result = run("chat", "demo", "hi")
     assert (result.exit_code, result.stderr) == (130, "ledlocal: interrupted\n")
 
@@ -236,7 +237,7 @@ def test_an_invalid_answer_fails(engine: FakeEngine) -> None:
 
 
 def test_json_needs_a_prompt_on_a_terminal(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_interactive", lambda: True)
+    monkeypatch.setattr(chat_command, "_interactive", lambda: True)
     result = run("chat", "demo", "--json")
     assert (result.exit_code, result.stderr) == (2, "ledlocal: --json needs a prompt\n")
 
@@ -265,7 +266,7 @@ def test_help_loads_nothing_heavy(argument: str) -> None:
 def test_a_closed_pipe_ends_quietly() -> None:
     code = ("from fake_engine import FakeEngine, reply\n"
             "from ledlocal import cli\n"
-            "engine = FakeEngine(); engine.enqueue(reply('word ' * 100_000)); cli.start_engine = engine.start\n"
+            "import ledlocal.commands.chat as chat; engine = FakeEngine(); engine.enqueue(reply('word ' * 100_000)); chat.start_engine = engine.start\n"
             "cli.main(['chat', 'demo', 'hi'])")
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -16,9 +16,11 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 
 FLOORS = ("values", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
-LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs", "textual")
+LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs", "prompt_toolkit",
+             "textual")
 HOMES = {
-    "click": ("ledlocal.cli",),
+    "click": ("ledlocal.cli", "ledlocal.commands", "ledlocal.slash"),
+    "prompt_toolkit": ("ledlocal.line_editor",),
     "textual": ("ledlocal_tui",),
     "llama_cpp": ("ledlocal.runtime",),
     "gguf": ("ledlocal.runtime",),
@@ -119,7 +121,9 @@ def test_only_the_worker_process_sees_the_engine(module: str) -> None:
     ("ledlocal.runtime", {"numpy", "llama_cpp", "gguf", "jinja2"}),
     ("ledlocal.engine", {"numpy", "llama_cpp", "gguf", "jinja2"}),
     ("ledlocal.worker", set()),
-    ("ledlocal.cli", {"click", "platformdirs"}),
+    ("ledlocal.cli", {"click"}),
+    ("ledlocal.commands", {"click", "platformdirs"}),
+    ("ledlocal.line_editor", {"click", "platformdirs", "prompt_toolkit"}),
     ("ledlocal.chat", {"platformdirs"}),
     ("ledlocal.terminal", set()),
     ("ledlocal.models", {"platformdirs"}),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from fake_engine import FakeTerminal, token
 
-from ledlocal.reply import ReplyView
+from ledlocal.reply import Look, ReplyView
 from ledlocal.terminal import CHANGED, DIM, SAME, Color, Console, Screen
 from ledlocal.values.events import Token
 
@@ -56,11 +57,11 @@ def test_signs_and_text_fit_the_encoding(encoding: str, signs: tuple[str, str]) 
 
 
 def show(tokens: list[Token], monkeypatch: pytest.MonkeyPatch, tty: bool, color: Color = "never",
-         quiet: bool = False) -> tuple[str, str]:
+         quiet: bool = False, look: Look | None = None) -> tuple[str, str]:
     out, err = (FakeTerminal(), FakeTerminal()) if tty else (io.StringIO(), io.StringIO())
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setattr("sys.stderr", err)
-    view = ReplyView(Console(color, quiet))
+    view = ReplyView(Console(color, quiet), look or Look())
     for t in tokens:
         view.token(t)
     view.close()
@@ -98,6 +99,26 @@ def test_explored_white_space_is_signed(monkeypatch: pytest.MonkeyPatch) -> None
     assert show(tokens, monkeypatch, tty=False)[1] == "a \nb\n"
     tokens = [token("\n", "thinking", explored=True), token(" b", "thinking")]
     assert show(tokens, monkeypatch, tty=True)[1] == "◦b\n"
+
+
+def test_thinking_is_shown_always_or_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    always, never = Look(show_thinking="always"), Look(show_thinking="never")
+    assert show(THOUGHT, monkeypatch, tty=False, quiet=True, look=always) == ("It is\n\n13.\n", "So 13 Wait.\nYes\n")
+    assert show(THOUGHT, monkeypatch, tty=False, look=never) == ("It is\n\n13.\n", "")
+    assert show(THOUGHT, monkeypatch, tty=True, quiet=True, look=never)[1] == ""
+    out, err = show(THOUGHT, monkeypatch, tty=True, look=never)
+    counts = err.removesuffix("\n\n").split("\r")[1:]
+    assert counts == [f"thinking … {n} tokens, explored {m}" for n, m in zip(range(1, 8), (1, 1, 1, 2, 3, 3, 3), strict=True)]
+    assert out == "It is\n\n13.\n"
+
+
+def test_colour_by_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = [replace(token(text, phase, explored=True), confidence=p)
+              for text, phase, p in (("a", "thinking", 0.1), ("b", "thinking", 0.97), ("c", "answer", 0.5))]
+    out, err = show(tokens, monkeypatch, tty=True, color="always", look=Look(color_by="confidence"))
+    assert err == "\x1b[38;5;196ma\x1b[0m\x1b[2mb\x1b[0m\n\n" and out == "\x1b[38;5;220mc\x1b[0m\n"
+    plain = show(tokens, monkeypatch, tty=True, color="always", look=Look(color_by="none"))
+    assert plain == ("c\n", "\x1b[2ma\x1b[0m\x1b[2mb\x1b[0m\n\n")
 
 
 def test_thinking_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ledlocal.models import resolve
+from ledlocal.models import DEMO
 from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Finished, Token
 from ledlocal.values.params import EngineOptions, Message, Request
 from ledlocal.worker.client import Worker
 
 # A context so long that no request without end reaches it before it is stopped.
-OPTIONS = EngineOptions(str(resolve("demo")), context=4096, threads=1)
+OPTIONS = EngineOptions(str(DEMO), context=4096, threads=1)
 PUZZLE = (Message("user", "Use 2, 3, 8 and 10 to make 13."),)
 ENDLESS = Request(messages=PUZZLE, seed=1, ignore_eos=True)
 

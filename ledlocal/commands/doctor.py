@@ -1,0 +1,38 @@
+"""`ledlocal doctor`: what works here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--deep", is_flag=True, help="Also compare the plugin tap with the reference on MODEL.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")
+def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
+    """Look at engine, GPU, taps, folders, configuration and terminal; MODEL is what the taps are tried on. [demo]"""
+    from ledlocal.config import read_config
+    from ledlocal.doctor import examine
+    from ledlocal.models import resolve
+    from ledlocal.terminal import CHANGED, DIM, ERROR, Screen
+
+    path = resolve(model, offline=True, aliases=read_config().models if model else {}).path
+    screen = Screen(sys.stdout, color)
+    styles = {"ok": "", "note": CHANGED, "wrong": ERROR}
+    wrong = False
+    for finding in examine(path, deep):
+        wrong |= finding.state == "wrong"
+        if as_json:
+            click.echo(json.dumps(asdict(finding)))
+            continue
+        screen.write(f"{finding.state:6}", styles[finding.state])
+        screen.line(f"{finding.name:9} {finding.text}")
+        if finding.mend:
+            screen.line(f"{'':15} {finding.mend}", DIM)
+    sys.exit(int(wrong))

@@ -1,0 +1,90 @@
+"""Where the values of a command's options come from: flag, environment, configuration file, default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ledlocal.config import Config, read_config
+from ledlocal.values.errors import BadInput
+
+if TYPE_CHECKING:
+    from ledlocal.settings import Settings
+
+_WITHOUT = ("help", "version", "print_config")
+
+
+def long_name(option: click.Option) -> str:
+    """The longest flag without its dashes: the option's name in the configuration file."""
+    return max(option.opts, key=len).lstrip("-")
+
+
+def variable(option: click.Option) -> str:
+    """The option's environment variable."""
+    return "LEDLOCAL_" + long_name(option).replace("-", "_").upper()
+
+
+class Configured(click.Command):
+    """A command whose options may be set by the configuration file and the environment, too."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+                     **extra: Any) -> click.Context:
+        """Parse: a flag overrides its environment variable, which overrides the file. Raises BadInput."""
+        for option in _options(self):
+            option.envvar = variable(option)
+        if not {"-h", "--help"}.intersection(args):
+            extra.setdefault("default_map", defaults(self, read_config()))
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def defaults(command: click.Command, config: Config) -> dict[str, Any]:
+    """A `default_map` from the configuration file. Raises BadInput for a name that is no option."""
+    by_name = {long_name(option): option for option in _options(command)}
+    found = {}
+    for name, value in config.chat.items():
+        option = by_name.get(name.replace("_", "-"))
+        if option is None:
+            raise BadInput(f"{config.path}: chat.{name} is no flag of ledlocal chat; there are {', '.join(by_name)}")
+        if option.is_flag != isinstance(value, bool):
+            raise BadInput(f"{config.path}: chat.{name} must be {'true or false' if option.is_flag else 'a value'}")
+        if isinstance(value, list) and not option.multiple:
+            raise BadInput(f"{config.path}: chat.{name} takes one value")
+        found[str(option.name)] = value if isinstance(value, bool | list) else str(value)
+    return found
+
+
+def print_values(ctx: click.Context, settings: Settings, model: str | None) -> None:
+    """Every option with its value and its source, then what is in effect."""
+    config = read_config()
+    click.echo(f"# configuration file: {config.path}{'' if config.exists else ' (none)'}")
+    rows = []
+    for option in _options(ctx.command):
+        value = ctx.params.get(str(option.name))
+        if option.name == "model":
+            value = model
+        source = ctx.get_parameter_source(str(option.name))
+        rows.append((long_name(option), "-" if value is None or value == () else str(value), _source(source, option)))
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, shown, source_name in rows:
+        click.echo(f"{name:{widths[0]}}  {shown:{widths[1]}}  {source_name}")
+    click.echo("# in effect, before a model file's own defaults for what is not set:")
+    for phase in ("thinking", "answer"):
+        click.echo(f"# {phase:9} {settings.sampling(phase, None)}")
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [option for option in command.params if isinstance(option, click.Option) and option.name not in _WITHOUT]
+
+
+def _source(source: ParameterSource | None, option: click.Option) -> str:
+    match source:
+        case ParameterSource.COMMANDLINE:
+            return f"flag {'/'.join(option.opts)}"
+        case ParameterSource.ENVIRONMENT:
+            return f"environment {variable(option)}"
+        case ParameterSource.DEFAULT_MAP:
+            return "configuration file"
+        case _:
+            return "default"

@@ -1,0 +1,158 @@
+"""What works on this machine, what does not, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path, user_data_path
+
+from ledlocal.config import read_config
+from ledlocal.runtime.build import Build, survey
+from ledlocal.values.errors import BadInput, LedlocalError
+from ledlocal.values.events import Token
+from ledlocal.values.params import EngineOptions, Led, Request, Sampling, TapName
+from ledlocal.worker.client import Worker
+
+State = Literal["ok", "note", "wrong"]
+
+TOLERANCE = 0.01
+"""Largest difference in probability between plugin and reference: weights and activations are rounded in between."""
+LITTLE_SPACE = 5 << 30
+LITTLE = 64 << 20
+"""Bytes; less holds hardly any model, and hardly any conversation."""
+_VENDORS = {"0x10de": ("NVIDIA", "-DGGML_CUDA=on"), "0x1002": ("AMD", "-DGGML_VULKAN=on"),
+            "0x8086": ("Intel", "-DGGML_VULKAN=on")}
+"""PCI vendor -> name and the option that compiles llama.cpp for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    state: State
+    text: str
+    mend: str = ""
+    """The command or the change that mends it."""
+
+
+def examine(model: Path, deep: bool, proc: Path = Path("/proc"), sys_folder: Path = Path("/sys")) -> Iterator[Finding]:
+    """Look at everything, cheapest first. `deep`: also compare the taps on `model`."""
+    try:
+        build = survey()
+    except LedlocalError as error:
+        yield Finding("engine", "wrong", str(error), "pip install --force-reinstall llama-cpp-python==0.3.36")
+        return
+    yield _engine(build)
+    yield _gpu(build, sys_folder, proc)
+    yield from _tap(model, deep)
+    yield from _folders()
+    yield _configuration()
+    yield _terminal(os.environ)
+
+
+def _engine(build: Build) -> Finding:
+    parts = [part.replace(" :", "").strip() for part in build.features.split("|")]
+    text = f"llama-cpp-python {build.version} · {' '.join(p.removesuffix(' = 1') for p in parts if p.endswith('= 1'))}"
+    if build.amx_crashes:
+        return Finding("engine", "note", f"{text} · its AMX kernels crash (GCC bug 114098) and are switched off",
+                       "rebuild it with GCC 12.4, 13.3 or later for faster prompts")
+    return Finding("engine", "ok", text)
+
+
+def _gpu(build: Build, sys_folder: Path, proc: Path) -> Finding:
+    """What llama.cpp uses, beside what the machine has."""
+    used = [f"{device.description} ({device.total / 2**30:.0f} GiB)" for device in build.devices if device.gpu]
+    if used:
+        return Finding("gpu", "ok", ", ".join(used))
+    vendors = {path.read_text().strip() for path in sys_folder.glob("class/drm/card*/device/vendor")}
+    if (proc / "driver" / "nvidia" / "version").exists():
+        vendors.add("0x10de")
+    for vendor, (name, option) in _VENDORS.items():
+        if vendor in vendors:
+            return Finding("gpu", "note", f"a GPU of {name} is here, and this build of llama.cpp uses the CPU only",
+                           f'CMAKE_ARGS="{option}" pip install --force-reinstall --no-cache-dir '
+                           f"llama-cpp-python=={build.version}")
+    return Finding("gpu", "ok", "none on this machine; the CPU does the work")
+
+
+def _tap(model: Path, deep: bool) -> Iterator[Finding]:
+    """Load a model: the plugin is proven against llama.cpp's own logits while it loads."""
+    try:
+        with Worker(_options(model, "auto")) as worker:
+            tap, notices = worker.loaded.tap, worker.loaded.notices
+    except LedlocalError as error:
+        yield Finding("tap", "wrong", str(error))
+        return
+    if tap == "none":
+        yield Finding("tap", "wrong", f"no intermediate layers of {model.name}: {' '.join(notices)}")
+        return
+    yield Finding("tap", "ok", f"{tap} reads the layers of {model.name}; its self-test passed")
+    if deep:
+        try:
+            yield _compared(model)
+        except LedlocalError as error:
+            yield Finding("deep", "wrong", str(error))
+
+
+def _options(model: Path, tap: TapName) -> EngineOptions:
+    return EngineOptions(str(model), context=512, tap=tap)
+
+
+def _compared(model: Path) -> Finding:
+    """The same tokens through both taps, every layer looked into."""
+    plugin, reference = (_posteriors(model, tap) for tap in ("plugin", "reference"))
+    apart = [abs(a - b) for one, other in zip(plugin, reference, strict=True)
+             for a, b in zip(one, other, strict=True)]
+    text = f"plugin and reference on {len(plugin)} tokens: probabilities differ by at most {max(apart):.1g}"
+    return Finding("deep", "ok" if max(apart) <= TOLERANCE else "wrong", text)
+
+
+def _posteriors(model: Path, tap: TapName) -> list[list[float]]:
+    """Per token, the candidates' probabilities at every layer; greedy, so that both taps see the same tokens."""
+    greedy = Sampling(temperature=0, led=Led(scope="all"))
+    request = Request(prompt="1 2 3 4", thinking=greedy, answer=greedy, max_tokens=16, detail="all", ignore_eos=True)
+    with Worker(_options(model, tap)) as worker:
+        tokens = [event for event in worker.generate(request) if isinstance(event, Token)]
+    return [[p for layer in token.candidates.posteriors for p in layer] for token in tokens if token.candidates]
+
+
+def _folders() -> Iterator[Finding]:
+    """Where models, caches and conversations lie, and whether there is room."""
+    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub")
+    for name, path, little in (("models", hub.expanduser(), LITTLE_SPACE),
+                               ("cache", user_cache_path("ledlocal"), LITTLE),
+                               ("kept", user_data_path("ledlocal"), LITTLE)):
+        place = next(parent for parent in (path, *path.parents) if parent.exists())
+        free = shutil.disk_usage(place).free
+        text = f"{path} · {free / 2**30:.1f} GiB free"
+        if not os.access(place, os.W_OK):
+            yield Finding(name, "wrong", f"{text} · no permission to write", f"chown or chmod {place}")
+        else:
+            yield Finding(name, "ok" if free >= little else "note", text)
+
+
+def _configuration() -> Finding:
+    try:
+        config = read_config()
+    except BadInput as error:
+        return Finding("config", "wrong", str(error))
+    return Finding("config", "ok", f"{config.path}{'' if config.exists else ' (none)'}")
+
+
+def _terminal(environ: Mapping[str, str]) -> Finding:
+    encoding = sys.stdout.encoding if sys.stdout else "none"
+    size = shutil.get_terminal_size()
+    text = (f"{environ.get('TERM', 'no TERM')} · {size.columns} x {size.lines} · {encoding}"
+            f"{' · NO_COLOR' if environ.get('NO_COLOR') else ''}")
+    if encoding.lower().replace("-", "") != "utf8":
+        return Finding("terminal", "note", f"{text} · signs are plain letters", "a UTF-8 locale: export LANG=C.UTF-8")
+    return Finding("terminal", "ok", text)
+
+

@@ -1,0 +1,95 @@
+"""Keys pressed while a reply streams: Ctrl-E ends the thinking, what else is typed waits for the next prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+ANSWER_NOW = 0x05
+"""Ctrl-E."""
+
+
+class Typed:
+    """Bytes typed while nobody was asked."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+
+    def add(self, data: bytes) -> None:
+        """More of it."""
+        self._bytes += data
+
+    def take(self) -> str:
+        """The text so far, without keys that are no text; empty afterwards."""
+        text, self._bytes = self._bytes.decode("utf-8", "ignore"), b""
+        return "" if "\x1b" in text else "".join(c for c in text if c.isprintable())
+
+
+@contextlib.contextmanager
+def listening(answer_now: Callable[[], None], typed: Typed) -> Iterator[None]:
+    """Within: keys are not echoed, `answer_now` is called on Ctrl-E, other keys go to `typed`.
+
+    Ctrl-C and Ctrl-Z stay signals; a stopped process gives the terminal back and takes it again. Nothing happens where
+    standard input is no terminal, or another process has it.
+    """
+    if sys.stdin is None or not sys.stdin.isatty() or not _in_foreground(sys.stdin.fileno()):
+        yield
+        return
+    fd = sys.stdin.fileno()
+    modes = termios.tcgetattr(fd)
+    stop, stopped = os.pipe()
+    reader = threading.Thread(target=_read, args=(fd, stop, answer_now, typed), name="keys", daemon=True)
+    suspend = signal.signal(signal.SIGTSTP, lambda *_: _suspend(fd, modes))
+    _silence(fd, modes)
+    reader.start()
+    try:
+        yield
+    finally:
+        os.close(stopped)
+        reader.join()
+        os.close(stop)
+        signal.signal(signal.SIGTSTP, suspend)
+        termios.tcsetattr(fd, termios.TCSANOW, modes)
+
+
+def _in_foreground(fd: int) -> bool:
+    """Whether keys go to this process; a terminal without job control asks nobody."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return True
+
+
+def _silence(fd: int, modes: list[int | list[bytes | int]]) -> None:
+    """Keys come one by one and are not echoed; signals stay."""
+    silent = list(modes)
+    assert isinstance(silent[3], int)
+    silent[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(fd, termios.TCSANOW, silent)
+
+
+def _suspend(fd: int, modes: list[int | list[bytes | int]]) -> None:
+    """Ctrl-Z: stop with the terminal as it was found; on return the process runs again."""
+    termios.tcsetattr(fd, termios.TCSANOW, modes)
+    handler: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, handler)
+    _silence(fd, modes)
+
+
+def _read(fd: int, stop: int, answer_now: Callable[[], None], typed: Typed) -> None:
+    while stop not in (ready := select.select([fd, stop], [], [])[0]):
+        if fd in ready:
+            data = os.read(fd, 1024)
+            if not data:
+                return
+            if ANSWER_NOW in data:
+                answer_now()
+            typed.add(data.replace(bytes([ANSWER_NOW]), b""))

@@ -1,0 +1,114 @@
+"""The line where a user types: editing, history, completion, several lines, the user's own editor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from platformdirs import user_state_path
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import ColorDepth
+
+from ledlocal.keys import Typed
+from ledlocal.settings import NAMES
+from ledlocal.slash import COMMANDS
+
+_FILES = ("/read", "/export", "/load")
+
+
+class LineEditor:
+    """Reads what the user types; what was typed during the last answer is already there."""
+
+    def __init__(self, typed: Typed, color: bool) -> None:
+        self._typed = typed
+        self._session: PromptSession[str] = PromptSession(
+            history=_history(), completer=Commands(), complete_while_typing=False, key_bindings=_keys(),
+            multiline=True, prompt_continuation=". ", enable_open_in_editor=True, enable_suspend=True,
+            tempfile_suffix=".txt", color_depth=None if color else ColorDepth.DEPTH_1_BIT)
+
+    def ask(self, prompt: str) -> str:
+        """A line, or several. Raises EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C, SystemExit on SIGTERM, SIGHUP."""
+        before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            return self._session.prompt(prompt, default=self._typed.take())
+        except _Leave as leave:
+            raise SystemExit(leave.code) from None
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _leave(self, number: int, _frame: FrameType | None) -> None:
+        """End the editing from within its own loop: only so does it put the terminal's modes back."""
+        application = self._session.app
+        if application.is_running and application.loop is not None:
+            application.loop.call_soon_threadsafe(lambda: application.exit(exception=_Leave(128 + number)))
+        else:
+            raise SystemExit(128 + number)
+
+
+class _Leave(Exception):
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class Commands(Completer):
+    """Names of commands, and behind them settings, choices and files."""
+
+    def __init__(self) -> None:
+        self._files = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        """Completions of the word before the cursor; none in a message."""
+        text = document.text_before_cursor
+        name, space, rest = text.partition(" ")
+        if not text.startswith("/") or "\n" in text:
+            return
+        if not space:
+            found = [command for command in COMMANDS if command.startswith(name)]
+        elif name in _FILES:
+            yield from self._files.get_completions(Document(rest, len(rest)), complete_event)
+            return
+        else:
+            choices = NAMES if name == "/set" else tuple(COMMANDS[name].usage.split("|")) if name in COMMANDS else ()
+            found = [choice for choice in choices if choice.islower() and choice.startswith(rest)]
+        word = rest if space else name
+        for one in found:
+            yield Completion(one, start_position=-len(word))
+
+
+def _keys() -> KeyBindings:
+    """Enter sends, unless the line ends in a backslash; Alt-Enter begins a new line."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _enter(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.document.char_before_cursor == "\\" and buffer.document.is_cursor_at_the_end:
+            buffer.delete_before_cursor()
+            buffer.newline()
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def _new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.newline()
+
+    return keys
+
+
+def _history() -> History:
+    """Lines of earlier sessions, private; of this one only where no file can be kept."""
+    path: Path = user_state_path("ledlocal") / "history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(path)

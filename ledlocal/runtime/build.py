@@ -1,0 +1,65 @@
+"""What this build of llama.cpp is and sees; asked in a process of its own, which may die of it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from ledlocal.values.errors import EngineDied
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something llama.cpp computes on."""
+
+    name: str
+    description: str
+    gpu: bool
+    total: int
+    """Memory in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An installed llama-cpp-python."""
+
+    version: str
+    features: str
+    """llama.cpp's own list of what was compiled in."""
+    amx_crashes: bool
+    devices: tuple[Device, ...]
+
+
+def survey() -> Build:
+    """Ask the installed library. Raises EngineDied if it cannot even be loaded."""
+    child = subprocess.run([sys.executable, "-P", "-m", "ledlocal.runtime.build"], capture_output=True, text=True)
+    if child.returncode:
+        last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
+        raise EngineDied(f"llama.cpp does not load: {last}")
+    answer = json.loads(child.stdout.splitlines()[-1])
+    return Build(**answer | {"devices": tuple(Device(**device) for device in answer["devices"])})
+
+
+def _look() -> Build:
+    import llama_cpp.llama_cpp as C
+
+    from ledlocal.runtime import amx, ggml
+    from ledlocal.runtime.llama import start_backend
+
+    start_backend()
+    devices = []
+    for i in range(ggml.device_count()):
+        pointer = ggml.device_at(i)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        ggml.device_memory(pointer, free, total)
+        devices.append(Device(ggml.device_name(pointer).decode(), ggml.device_description(pointer).decode(),
+                              ggml.device_type(pointer) != ggml.CPU_DEVICE, total.value))
+    return Build(version("llama-cpp-python"), C.llama_print_system_info().decode(), not amx.usable(), tuple(devices))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_look())))

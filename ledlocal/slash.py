@@ -1,0 +1,249 @@
+"""What a line that begins with a slash does in a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledlocal.conversation import path_of, read_conversation, write
+from ledlocal.values.errors import BadInput
+
+if TYPE_CHECKING:
+    from ledlocal.chat import Chat
+
+LEAVE = ("/exit", "/quit", "/bye")
+LARGEST_FILE = 1 << 20
+"""Bytes that /read takes; far more than any context holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to type behind the name, what it does, and what runs it: `run(chat, rest)`, `rest` stripped."""
+
+    usage: str
+    help: str
+    run: Callable[[Chat, str], None]
+
+
+def carry_out(chat: Chat, line: str) -> None:
+    """Run a line that begins with a slash. Raises LedlocalError."""
+    name, _, rest = line.partition(" ")
+    command = COMMANDS.get(name)
+    if command is None:
+        near = [other for other in COMMANDS if other.startswith(name)] if len(name) > 1 else []
+        chat.say(f"no command {name}; {'did you mean ' + ' or '.join(near) if near else '/help lists them'}")
+    elif rest.strip() and not command.usage:
+        chat.say(f"{name} takes nothing, not {rest.strip()!r}")
+    else:
+        command.run(chat, rest.strip())
+
+
+def _help(chat: Chat, _rest: str) -> None:
+    width = max(len(f"{name} {command.usage}") for name, command in COMMANDS.items())
+    for name, command in COMMANDS.items():
+        chat.say(f"{name + ' ' + command.usage:{width}}  {command.help}")
+    chat.say(KEYS)
+
+
+def _leave(chat: Chat, _rest: str) -> None:
+    chat.say("/exit takes nothing")  # without more behind it, the loop has already ended
+
+
+def _clear(chat: Chat, _rest: str) -> None:
+    chat.start_over()
+    chat.say("the conversation is forgotten; what was saved of it stays saved")
+
+
+def _again(chat: Chat, _rest: str) -> None:
+    _need_turn(chat, "answer again")
+    chat.finish(chat.again())
+
+
+def _undo(chat: Chat, _rest: str) -> None:
+    _need_turn(chat, "undo")
+    gone = chat.conversation.turns[-1].user
+    chat.conversation = chat.conversation.undone()
+    chat.save()
+    chat.say(f"forgotten: {gone if len(gone) <= 60 else gone[:57] + '...'}")
+
+
+def _edit(chat: Chat, _rest: str) -> None:
+    """The last message in the user's editor, answered again."""
+    import click
+
+    _need_turn(chat, "edit")
+    before = chat.conversation.turns[-1].user
+    try:
+        text = click.edit(before)
+    except click.ClickException as error:
+        raise BadInput(f"the editor did not run: {error.format_message()}; set EDITOR") from None
+    if text is None or not text.strip() or text.strip() == before:
+        chat.say("unchanged")
+    else:
+        chat.finish(chat.again(text.strip()))
+
+
+def _go_on(chat: Chat, _rest: str) -> None:
+    _need_turn(chat, "continue")
+    if not chat.conversation.turns[-1].ids:
+        raise BadInput("the last answer ended by itself; there is nothing to continue")
+    chat.finish(chat.go_on())
+
+
+def _think(chat: Chat, rest: str) -> None:
+    if not rest:
+        chat.say(f"reasoning {chat.settings.reasoning}")
+    else:
+        _change(chat, "reasoning", rest)
+
+
+def _set(chat: Chat, rest: str) -> None:
+    words = rest.split()
+    if len(words) not in (0, 2):
+        raise BadInput("/set takes a name and a value, or nothing: /set temp 0.8")
+    if words:
+        _change(chat, *words)
+    else:
+        _show_params(chat)
+
+
+def _method(chat: Chat, rest: str) -> None:
+    if rest:
+        _change(chat, "method", rest)
+    else:
+        _show_params(chat)
+
+
+def _seed(chat: Chat, rest: str) -> None:
+    if rest:
+        _change(chat, "seed", rest)
+    else:
+        chat.say(f"seed {chat.settings.seed}")
+
+
+def _change(chat: Chat, name: str, value: str) -> None:
+    settings = chat.settings.with_value(name, value)
+    settings.request(chat.loaded)  # refuses a value out of range while the old settings still stand
+    chat.settings = settings
+    _show_params(chat)
+
+
+def _show_params(chat: Chat) -> None:
+    chat.say("\n".join([*chat.settings.describe(chat.loaded), *chat.settings.without_effect(chat.loaded)]))
+
+
+def _stats(chat: Chat, _rest: str) -> None:
+    if not chat.replies:
+        raise BadInput("no answer yet in this session")
+    chat.say("\n".join(chat.replies[-1].details()))
+    if len(chat.replies) > 1:
+        ends = [reply.finished for reply in chat.replies]
+        chat.say(f"session   {len(ends)} answers · {sum(end.thinking_tokens for end in ends)} thinking + "
+                 f"{sum(end.answer_tokens for end in ends)} answer tokens · "
+                 f"explored {sum(end.led.explored for end in ends)}, changed {sum(end.led.changed for end in ends)}")
+
+
+def _show(chat: Chat, rest: str) -> None:
+    if rest == "params":
+        _show_params(chat)
+    elif rest == "info":
+        model = chat.loaded.model
+        chat.say(f"model     {model.name}\nfile      {model.path}\n"
+                 f"shape     {model.architecture} · {model.layers} layers · {model.vocabulary} tokens\n"
+                 f"context   {model.context} tokens, trained with {model.trained_context}\n"
+                 f"tap       {chat.loaded.tap}\n"
+                 f"thinking  {model.think_start or 'opened by the template'} … {model.think_end or 'no end marker'}, "
+                 f"found by {model.think_found}\n"
+                 f"kept in   {chat.path or 'nowhere'}")
+    elif rest == "template":
+        from ledlocal.runtime.header import read_header  # loads NumPy
+
+        text = chat.template or read_header(Path(chat.loaded.model.path)).metadata.get("tokenizer.chat_template")
+        chat.say(text if isinstance(text, str) else "this model has no chat template")
+    else:
+        raise BadInput("/show takes info, template or params")
+
+
+def _system(chat: Chat, rest: str) -> None:
+    chat.conversation = replace(chat.conversation, system=rest or None)
+    chat.say("the system message is set; it is heard from the next answer on" if rest else "no system message")
+
+
+def _save(chat: Chat, rest: str) -> None:
+    if not chat.conversation.turns:
+        raise BadInput("nothing to save yet")
+    if rest:
+        path = path_of(rest)
+        if path.exists() and path != chat.path:
+            raise BadInput(f"{path} exists; choose another name")
+        chat.path = path
+    if chat.path is None:
+        raise BadInput("/save takes a name")
+    chat.save()
+    chat.say(f"saved as {chat.path}; every answer is added to it")
+
+
+def _load(chat: Chat, rest: str) -> None:
+    if not rest:
+        raise BadInput("/load takes a name or a file")
+    path = path_of(rest)
+    chat.conversation = read_conversation(path)
+    chat.path = path
+    chat.say(f"{len(chat.conversation.turns)} turns of {path}")
+
+
+def _export(chat: Chat, rest: str) -> None:
+    if not rest:
+        raise BadInput("/export takes a file: a Markdown document is written")
+    path = Path(rest).expanduser()
+    if path.exists():
+        raise BadInput(f"{path} exists; choose another name")
+    write(path, chat.conversation.markdown())
+    chat.say(f"written to {path}")
+
+
+def _read(chat: Chat, rest: str) -> None:
+    path = Path(rest).expanduser()
+    if not rest:
+        raise BadInput("/read takes a text file; the next message begins with it")
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadInput(f"{path} has {path.stat().st_size} bytes; /read takes at most {LARGEST_FILE}")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
+        raise BadInput(f"{path}: {cause}") from None
+    chat.attached += f"{path.name}:\n{text.rstrip()}\n\n"
+    chat.say(f"the next message begins with {path.name}, {len(text)} characters")
+
+
+def _need_turn(chat: Chat, what: str) -> None:
+    if not chat.conversation.turns:
+        raise BadInput(f"nothing to {what}")
+
+
+COMMANDS = {
+    "/help": Command("", "this list", _help),
+    "/exit": Command("", "leave (also Ctrl-D)", _leave),
+    "/clear": Command("", "begin a new conversation", _clear),
+    "/regen": Command("", "answer the last message again, with other random numbers", _again),
+    "/undo": Command("", "forget the last message and its answer", _undo),
+    "/edit": Command("", "change the last message in $EDITOR and answer it", _edit),
+    "/continue": Command("", "go on with an answer or thought that was stopped", _go_on),
+    "/think": Command("on|off|auto", "whether the model may think", _think),
+    "/method": Command("led|standard|control", "how tokens are drawn", _method),
+    "/set": Command("NAME VALUE", "change a setting: temp, think.temp, answer.top_p, d, ...; alone: show all", _set),
+    "/seed": Command("N", "seed of the random numbers; -1: a new one", _seed),
+    "/stats": Command("", "where the last answer explored, and this session's totals", _stats),
+    "/show": Command("info|template|params", "the model, its chat template, all parameters", _show),
+    "/system": Command("TEXT", "system message", _system),
+    "/read": Command("FILE", "begin the next message with a text file", _read),
+    "/save": Command("NAME", "keep this conversation under a name", _save),
+    "/load": Command("NAME", "go on with a kept conversation", _load),
+    "/export": Command("FILE", "write the conversation as Markdown", _export),
+}
+KEYS = """\
+Alt-Enter or a \\ at the end of a line begins a new line; Ctrl-X Ctrl-E opens $EDITOR; Tab completes commands.
+While the model answers: Ctrl-E ends its thinking and makes it answer now, Ctrl-C stops it, Ctrl-C twice leaves."""

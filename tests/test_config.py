@@ -1,0 +1,101 @@
+"""Where values come from: configuration file, environment, flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from fake_engine import FakeEngine, reply
+
+import ledlocal.commands.chat as chat_command
+from ledlocal import cli
+from ledlocal.config import read_config
+from ledlocal.models import DEMO
+from ledlocal.values.errors import BadInput
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    fake = FakeEngine()
+    monkeypatch.setattr(chat_command, "start_engine", fake.start)
+    return fake
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("LEDLOCAL_CONFIG", str(path))
+    path.write_text("")
+    return path
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(cli.main, list(args), prog_name="ledlocal")
+
+
+def test_flags_override_the_environment_which_overrides_the_file(engine: FakeEngine, config: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('[chat]\ntemp = 0.1\nthink-temp = 0.2\ntop_k = 3\nmethod = "standard"\nquiet = true\n'
+                      'stop = ["A", "B"]\nseed = 5\n')
+    monkeypatch.setenv("LEDLOCAL_TOP_K", "4")
+    monkeypatch.setenv("LEDLOCAL_SEED", "6")
+    engine.enqueue(reply("x"))
+    result = run("chat", "demo", "hi", "--seed", "7")
+    assert (result.exit_code, result.stderr) == (0, "")
+    request = engine.requests[0]
+    assert (request.answer.temperature, request.thinking.temperature) == (0.1, 0.2)
+    assert (request.answer.top_k, request.answer.method, request.seed) == (4, "standard", 7)
+    assert request.stop == ("A", "B")
+
+
+def test_print_config_names_every_source(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("[chat]\ntemp = 0.1\n")
+    monkeypatch.setenv("LEDLOCAL_TOP_K", "4")
+    result = run("chat", "--print-config", "--min-p", "0.2")
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in result.stdout.splitlines() if line[0] != "#"}
+    assert rows["temp"] == ["0.1", "configuration file"]
+    assert rows["top-k"] == ["4", "environment LEDLOCAL_TOP_K"]
+    assert rows["min-p"] == ["0.2", "flag --min-p"]
+    assert rows["gpu-layers"] == ["auto", "default"]
+    assert str(config) in result.stdout and "top_k=4" in result.stdout
+
+
+def test_aliases_name_models(engine: FakeEngine, config: Path) -> None:
+    config.write_text(f'[models]\nmine = "{DEMO}"\n')
+    engine.enqueue(reply("x"))
+    assert run("chat", "mine", "hi").exit_code == 0
+    assert engine.options[0].model == str(DEMO)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[chat", "config.toml: "), ("[talk]", "no section 'talk'; there are [chat] and [models]"),
+    ("chat = 1", "chat must be a section: [chat]"),
+    ("[chat]\ntmep = 1", "chat.tmep is no flag of ledlocal chat; there are model, prompt"),
+    ("[chat]\nquiet = 1", "chat.quiet must be true or false"), ("[chat]\ntemp = true", "chat.temp must be a value"),
+    ("[chat]\ntemp = [1]", "chat.temp must be a string, a number, a switch or a list of strings"),
+    ('[chat]\ntemp = ["1"]', "chat.temp takes one value"), ("[models]\na = 1", "models.a must be a string"),
+    ("[chat]\ntemp = 'hot'", "temp takes a number, not 'hot'"),
+    ("[chat]\ntap = 'best'", "'best' is not one of"),
+])
+def test_what_is_wrong_is_named(config: Path, text: str, said: str) -> None:
+    config.write_text(text + "\n")
+    result = run("chat", "demo", "hi")
+    assert result.exit_code == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
+    assert run("chat", "--help").exit_code == 0
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="LEDLOCAL_CONFIG: .*none.toml: no such file"):
+        read_config({"LEDLOCAL_CONFIG": str(tmp_path / "none.toml")})
+    with pytest.raises(BadInput, match="Is a directory"):
+        read_config({"LEDLOCAL_CONFIG": str(tmp_path)})
+    assert not read_config({}).exists
+
+
+def test_shells_get_their_completion() -> None:
+    for shell, sign in (("bash", "complete -o nosort"), ("zsh", "compdef"), ("fish", "complete --no-files")):
+        result = run("completion", shell)
+        assert result.exit_code == 0 and sign in result.stdout and "_LEDLOCAL_COMPLETE" in result.stdout

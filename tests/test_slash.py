@@ -1,0 +1,234 @@
+"""Slash commands, and the conversation that they change and keep."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_engine import LOADED, FakeEngine, finished, reply, token
+
+from ledlocal.chat import Chat
+from ledlocal.conversation import Conversation, Turn, folder, latest, path_of, read_conversation, write
+from ledlocal.models import DEMO
+from ledlocal.settings import Settings
+from ledlocal.slash import COMMANDS
+from ledlocal.terminal import Console
+from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.events import Exploration
+from ledlocal.values.params import Message
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Type lines; what stood on stderr after the banner."""
+    monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
+
+    def run(*lines: str, conversation: Conversation | None = None, path: Path | None = None) -> str:
+        typed = iter(lines)
+
+        def ask(_prompt: str) -> str:
+            line = next(typed, None)
+            if line is None:
+                raise EOFError
+            return line
+
+        run.chat = Chat(lambda: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask)  # type: ignore[attr-defined]
+        assert run.chat.run() == 0  # type: ignore[attr-defined]
+        return capsys.readouterr().err.partition("Ctrl-D leaves\n")[2]
+
+    return run
+
+
+def asked(engine: FakeEngine, i: int) -> list[str]:
+    return [message.content for message in engine.requests[i].messages or ()]
+
+
+def test_undo_forgets_message_and_answer(talk: Callable[..., str], engine: FakeEngine) -> None:
+    for answer in ("one", "two", "three"):
+        engine.enqueue(reply(answer))
+    shown = talk("a", "b", "/undo", "c", "/undo", "/undo", "/undo")
+    assert asked(engine, 2) == ["a", "one", "c"]
+    assert "forgotten: b\n" in shown and shown.endswith("ledlocal: nothing to undo\n\n")
+
+
+def test_continue_goes_on_with_a_stopped_thought(talk: Callable[..., str], engine: FakeEngine) -> None:
+    stopped = replace(finished("", "half a"), finish="cancelled", ids=(5, 6, 7))
+    engine.enqueue([reply("x")[0], token("half a", "thinking"), stopped])
+    engine.enqueue([reply("x")[0], token(" thought", "thinking"), replace(finished("done", "half a thought"))])
+    engine.enqueue(reply("next"))
+    shown = talk("a", "/continue", "/continue", "b")
+    first, second, third = engine.requests
+    assert (second.messages, second.continues, second.seed, second.first_sample) == (first.messages, (5, 6, 7), 41, 0)
+    assert "ledlocal: the last answer ended by itself; there is nothing to continue\n" in shown
+    assert third.messages == (Message("user", "a"), Message("assistant", "done", "half a thought"), Message("user", "b"))
+
+
+def test_continue_keeps_the_seed_of_the_stopped_reply(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue([reply("x")[0], replace(finished("a"), finish="length", ids=(5,))])
+    engine.enqueue(reply("b"))
+    talk("a", "/seed 99", "/continue")
+    assert [request.seed for request in engine.requests] == [41, 41]
+
+
+def test_edit_answers_the_changed_message(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "editor.py"
+    script.write_text("import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text().strip() + ' please')")
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    talk("a", "/edit")
+    assert asked(engine, 1) == ["a please"]
+    assert engine.requests[1].first_sample == 1
+    monkeypatch.setenv("VISUAL", "true")
+    engine.enqueue(reply("one"))
+    assert "unchanged" in talk("a", "/edit")
+    monkeypatch.setenv("VISUAL", "no-such-editor-here")
+    engine.enqueue(reply("one"))
+    assert "the editor did not run" in talk("a", "/edit")
+
+
+def test_settings_have_commands_of_their_own(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue(reply("x"))
+    shown = talk("/think off", "/method standard", "/seed 7", "/think", "/seed", "/think maybe", "a")
+    request = engine.requests[0]
+    assert (request.reasoning, request.thinking.method, request.answer.method, request.seed) == (
+        "off", "standard", "standard", 7)
+    assert "\nreasoning off\nseed 7\n" in shown and "reasoning must be one of on, off, auto" in shown
+
+
+def test_system_message_and_files(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("two\nlines\n", encoding="utf-8")
+    (tmp_path / "image").write_bytes(b"\xff\xfe\x00")
+    engine.enqueue(reply("x"))
+    engine.enqueue(reply("y"))
+    shown = talk("/system Be brief.", f"/read {tmp_path}/notes.txt", f"/read {tmp_path}/none", f"/read {tmp_path}/image",
+                 "sum up", "and now")
+    assert asked(engine, 0) == ["Be brief.", "notes.txt:\ntwo\nlines\n\nsum up"]
+    assert asked(engine, 1)[-1] == "and now"
+    assert f"ledlocal: {tmp_path}/none: No such file or directory\n" in shown
+    assert f"ledlocal: {tmp_path}/image: not a text file in UTF-8\n" in shown
+
+
+def test_stats_say_where_it_explored(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue([reply("x")[0], finished("a b", "c d e", Exploration(4, 1, (1, 0, 3), 0.75))])
+    engine.enqueue(reply("y"))
+    assert "ledlocal: no answer yet in this session\n" in talk("/stats")
+    shown = talk("a", "/stats")
+    assert "3 thinking + 2 answer" in shown and "confident 75.0%" in shown
+    assert "explored  4, changed 1" in shown and "   0 ▇▇▇▇▇▇▇▇ 1\n   2 ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇ 3\n" in shown
+
+
+def test_show(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.loaded = replace(LOADED, model=replace(LOADED.model, path=str(DEMO)))
+    shown = talk("/show info", "/show template", "/show params", "/show all")
+    assert f"file      {DEMO}\n" in shown and "trained with" in shown
+    assert "{%" in shown
+    assert "thinking  led · temp 0.6" in shown
+    assert "ledlocal: /show takes info, template or params\n" in shown
+
+
+def test_every_command_is_in_the_help(talk: Callable[..., str]) -> None:
+    shown = talk("/help")
+    for name, command in COMMANDS.items():
+        assert f"{name} {command.usage}".strip() in shown and command.help in shown
+
+
+def test_near_misses_are_suggested(talk: Callable[..., str]) -> None:
+    assert "no command /re; did you mean /regen or /read\n" in talk("/re")
+
+
+# ---- kept conversations ----
+
+
+def test_every_answer_is_kept(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "kept.jsonl"
+    engine.enqueue(reply("It is ünï \u2028 13.", "10 plus 3"))
+    engine.enqueue([reply("x")[0], replace(finished("par"), finish="cancelled", ids=(5, 6))])
+    talk("a\\", "b", "again", path=path, conversation=Conversation("S", model="demo"))
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
+    assert records[0]["ledlocal"] == 1 and records[0]["model"] == "demo"
+    assert [record["role"] for record in records[1:]] == ["system", "user", "assistant", "user", "assistant"]
+    assert records[3] == {"role": "assistant", "content": "It is ünï \u2028 13.", "thinking": "10 plus 3",
+                          "finish": "stop", "seed": 41, "attempt": 0, "method": records[3]["method"]}
+    assert records[5]["ids"] == [5, 6]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    kept = read_conversation(path)
+    assert kept.messages("c") == (
+        Message("system", "S"), Message("user", "a\nb"), Message("assistant", "It is ünï \u2028 13.", "10 plus 3"),
+        Message("user", "again"), Message("assistant", "par"), Message("user", "c"))
+    engine.enqueue(reply("tial"))
+    talk("/continue", conversation=kept)
+    assert engine.requests[-1].continues == (5, 6)
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    turns = (Turn("\ud800 half", "a\r\nb", "", "length", 2**64 - 1, 3, "led", (1, 2)), Turn("", "", "t", "invalid"))
+    conversation = Conversation(None, turns, "m")
+    write(path, "\n".join(conversation.lines()) + "\n")
+    assert read_conversation(path) == conversation
+
+
+def test_save_load_and_export(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    for answer in ("one", "two", "three"):
+        engine.enqueue(reply(answer, "hm"))
+    own = path_of("mine")
+    shown = talk("/save early", "a", "/save mine", "b", f"/export {tmp_path}/talk.md", f"/export {tmp_path}/talk.md")
+    assert "ledlocal: nothing to save yet\n" in shown and f"ledlocal: {tmp_path}/talk.md exists; choose another" in shown
+    assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
+    assert (tmp_path / "talk.md").read_text().count("## You") == 2
+    shown = talk("/load mine", "/undo", "c", "/load none", "/save ../evil", "/load a b")
+    assert "2 turns of" in shown and "ledlocal: " in shown
+    assert asked(engine, 2) == ["a", "one", "c"]
+    assert [turn.answer for turn in read_conversation(own).turns] == ["one", "three"]
+    assert latest() == own and own.parent == folder()
+    engine.enqueue(reply("x"))
+    assert f"ledlocal: {own} exists; choose another name\n" in talk("a", "/save mine")
+
+
+def test_clear_begins_a_new_file(talk: Callable[..., str], engine: FakeEngine) -> None:
+    first = path_of("first")
+    engine.enqueue(reply("one"))
+    engine.enqueue(reply("two"))
+    talk("a", "/clear", "b", path=first)
+    assert [turn.answer for turn in read_conversation(first).turns] == ["one"]
+    assert [turn.answer for turn in read_conversation(latest()).turns] == ["two"]
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("", "no conversation is in it"), ("{", "line 1"), ('{"ledlocal": 9, "model": ""}', "line 1.*version 9 of the format"),
+    ('{"ledlocal": 1, "model": ""}\n{"role": "assistant", "content": ""}', "line 2.*no place here for role 'assistant'"),
+    ('{"ledlocal": 1, "model": ""}\n{"role": "user"}', "line 2.*content"),
+    ('{"ledlocal": 1, "model": ""}\n{"role": "user", "content": ""}\n{"role": "assistant", "content": "", '
+     '"finish": "x"}', "line 3"), ("[" * 100_000, "line 1"),
+])
+def test_other_files_are_refused_by_line(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(BadInput, match=f"x.jsonl: {why}"):
+        read_conversation(path)
+
+
+def test_a_full_disk_keeps_the_old_file_and_the_session(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kept.jsonl"
+    engine.enqueue(reply("one"))
+    engine.enqueue(reply("two"))
+    talk("a", path=path)
+    before = path.read_text()
+    monkeypatch.setattr("ledlocal.conversation.os.fsync", lambda _fd: (_ for _ in ()).throw(OSError(28, "No space left")))
+    shown = talk("b", conversation=read_conversation(path), path=path)
+    assert f"ledlocal: cannot save {path}: No space left\n" in shown
+    assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
+    assert OutOfResources.exit_code == 4
