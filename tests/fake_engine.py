@@ -41,7 +41,8 @@ def finished(answer: str, thinking: str = "", led: Exploration = NO_EXPLORATION)
     said = len(answer.split())
     return Finished(
         request=1, sample=0, finish="stop", reason="", answer=answer, thinking=thinking, ids=(7,) * (thought + said),
-        continued=0, prompt_tokens=3, thinking_tokens=thought, answer_tokens=said, prefill_s=0.1, decode_s=0.25, led=led)
+        continued=0, prompt_tokens=3, thinking_tokens=thought, answer_tokens=said, prefill_s=0.1, decode_s=0.25,
+        led=led)
 
 
 def reply(answer: str, thinking: str = "") -> list[Event]:

@@ -266,7 +266,8 @@ def test_help_loads_nothing_heavy(argument: str) -> None:
 def test_a_closed_pipe_ends_quietly() -> None:
     code = ("from fake_engine import FakeEngine, reply\n"
             "from ledlocal import cli\n"
-            "import ledlocal.commands.chat as chat; engine = FakeEngine(); engine.enqueue(reply('word ' * 100_000)); chat.start_engine = engine.start\n"
+            "import ledlocal.commands.chat as chat; engine = FakeEngine()\n"
+            "engine.enqueue(reply('word ' * 100_000)); chat.start_engine = engine.start\n"
             "cli.main(['chat', 'demo', 'hi'])")
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -88,7 +88,7 @@ def test_what_is_wrong_is_named(config: Path, text: str, said: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="LEDLOCAL_CONFIG: .*none.toml: no such file"):
+    with pytest.raises(BadInput, match=r"LEDLOCAL_CONFIG: .*none\.toml: no such file"):
         read_config({"LEDLOCAL_CONFIG": str(tmp_path / "none.toml")})
     with pytest.raises(BadInput, match="Is a directory"):
         read_config({"LEDLOCAL_CONFIG": str(tmp_path)})

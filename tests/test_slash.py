@@ -70,7 +70,8 @@ def test_continue_goes_on_with_a_stopped_thought(talk: Callable[..., str], engin
     first, second, third = engine.requests
     assert (second.messages, second.continues, second.seed, second.first_sample) == (first.messages, (5, 6, 7), 41, 0)
     assert "ledlocal: the last answer ended by itself; there is nothing to continue\n" in shown
-    assert third.messages == (Message("user", "a"), Message("assistant", "done", "half a thought"), Message("user", "b"))
+    assert third.messages == (
+        Message("user", "a"), Message("assistant", "done", "half a thought"), Message("user", "b"))
 
 
 def test_continue_keeps_the_seed_of_the_stopped_reply(talk: Callable[..., str], engine: FakeEngine) -> None:
@@ -83,7 +84,7 @@ def test_continue_keeps_the_seed_of_the_stopped_reply(talk: Callable[..., str], 
 def test_edit_answers_the_changed_message(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "editor.py"
-    script.write_text("import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text().strip() + ' please')")
+    script.write_text("import sys, pathlib\np = pathlib.Path(sys.argv[1])\np.write_text(p.read_text().strip() + ' please')")
     monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))
@@ -112,7 +113,7 @@ def test_system_message_and_files(talk: Callable[..., str], engine: FakeEngine, 
     (tmp_path / "image").write_bytes(b"\xff\xfe\x00")
     engine.enqueue(reply("x"))
     engine.enqueue(reply("y"))
-    shown = talk("/system Be brief.", f"/read {tmp_path}/notes.txt", f"/read {tmp_path}/none", f"/read {tmp_path}/image",
+    shown = talk("/system Be brief.", *(f"/read {tmp_path}/{name}" for name in ("notes.txt", "none", "image")),
                  "sum up", "and now")
     assert asked(engine, 0) == ["Be brief.", "notes.txt:\ntwo\nlines\n\nsum up"]
     assert asked(engine, 1)[-1] == "and now"
@@ -185,7 +186,8 @@ def test_save_load_and_export(talk: Callable[..., str], engine: FakeEngine, tmp_
         engine.enqueue(reply(answer, "hm"))
     own = path_of("mine")
     shown = talk("/save early", "a", "/save mine", "b", f"/export {tmp_path}/talk.md", f"/export {tmp_path}/talk.md")
-    assert "ledlocal: nothing to save yet\n" in shown and f"ledlocal: {tmp_path}/talk.md exists; choose another" in shown
+    assert "ledlocal: nothing to save yet\n" in shown
+    assert f"ledlocal: {tmp_path}/talk.md exists; choose another" in shown
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
     assert (tmp_path / "talk.md").read_text().count("## You") == 2
     shown = talk("/load mine", "/undo", "c", "/load none", "/save ../evil", "/load a b")
@@ -207,8 +209,8 @@ def test_clear_begins_a_new_file(talk: Callable[..., str], engine: FakeEngine) -
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    ("", "no conversation is in it"), ("{", "line 1"), ('{"ledlocal": 9, "model": ""}', "line 1.*version 9 of the format"),
-    ('{"ledlocal": 1, "model": ""}\n{"role": "assistant", "content": ""}', "line 2.*no place here for role 'assistant'"),
+    ("", "no conversation is in it"), ("{", "line 1"), ('{"ledlocal": 9, "model": ""}', "line 1.*version 9"),
+    ('{"ledlocal": 1, "model": ""}\n{"role": "assistant", "content": ""}', "line 2.*no place here for role"),
     ('{"ledlocal": 1, "model": ""}\n{"role": "user"}', "line 2.*content"),
     ('{"ledlocal": 1, "model": ""}\n{"role": "user", "content": ""}\n{"role": "assistant", "content": "", '
      '"finish": "x"}', "line 3"), ("[" * 100_000, "line 1"),
@@ -227,7 +229,11 @@ def test_a_full_disk_keeps_the_old_file_and_the_session(talk: Callable[..., str]
     engine.enqueue(reply("two"))
     talk("a", path=path)
     before = path.read_text()
-    monkeypatch.setattr("ledlocal.conversation.os.fsync", lambda _fd: (_ for _ in ()).throw(OSError(28, "No space left")))
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left")
+
+    monkeypatch.setattr("ledlocal.conversation.os.fsync", full)
     shown = talk("b", conversation=read_conversation(path), path=path)
     assert f"ledlocal: cannot save {path}: No space left\n" in shown
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]

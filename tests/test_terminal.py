@@ -108,7 +108,7 @@ def test_thinking_is_shown_always_or_only_counted(monkeypatch: pytest.MonkeyPatc
     assert show(THOUGHT, monkeypatch, tty=True, quiet=True, look=never)[1] == ""
     out, err = show(THOUGHT, monkeypatch, tty=True, look=never)
     counts = err.removesuffix("\n\n").split("\r")[1:]
-    assert counts == [f"thinking … {n} tokens, explored {m}" for n, m in zip(range(1, 8), (1, 1, 1, 2, 3, 3, 3), strict=True)]
+    assert counts == [f"thinking … {n} tokens, explored {m}" for n, m in enumerate((1, 1, 1, 2, 3, 3, 3), 1)]
     assert out == "It is\n\n13.\n"
 
 
