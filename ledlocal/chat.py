@@ -10,7 +10,7 @@ from ledlocal import slash
 from ledlocal.conversation import Conversation, Turn, new_path, write
 from ledlocal.keys import Typed
 from ledlocal.reply import Engine, Look, Reply, ReplyView, receive
-from ledlocal.settings import Settings
+from ledlocal.settings import Settings, describe
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, leave_on_signals
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError
@@ -111,7 +111,7 @@ class Chat:
         self.replies.append(reply)
         self.conversation = kept.with_turn(Turn(
             turn.user, end.answer, end.thinking, end.finish, request.seed, turn.attempt,
-            self.settings.describe(self.loaded)[0], end.ids if end.finish in ("cancelled", "length") else ()))
+            describe(request.thinking, "thinking"), end.ids if end.finish in ("cancelled", "length") else ()))
         return reply
 
     def ask_once(self, text: str, show: bool = True) -> Reply:

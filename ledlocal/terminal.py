@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Mapping
 from types import FrameType
 from typing import Literal, TextIO
@@ -14,6 +16,8 @@ from typing import Literal, TextIO
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.errors import OutOfResources
 
+INDENT = 10
+"""Columns before the values of a banner's line, where its continuation stands."""
 Color = Literal["auto", "always", "never"]
 COLORS: tuple[Color, ...] = ("auto", "always", "never")
 
@@ -81,8 +85,13 @@ class Screen:
             raise OutOfResources(f"cannot write the output: {error.strerror}") from None
 
     def line(self, text: str, style: str = "") -> None:
-        """Write one whole line, whatever `text` contains."""
-        self.write(safe_text(text).replace("\n", " "), style)
+        """Write one whole line, whatever `text` contains; a terminal breaks it between words."""
+        text = safe_text(text).replace("\n", " ")
+        if self.tty:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            text = textwrap.fill(text, width, subsequent_indent=" " * INDENT, break_long_words=False,
+                                 break_on_hyphens=False, replace_whitespace=False)
+        self.write(text, style)
         self.write("\n")
 
 
