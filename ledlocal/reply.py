@@ -15,6 +15,7 @@ from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Started, Token
 from ledlocal.values.params import Request
+from ledlocal.wrap import WordWrap
 
 
 class Engine(Protocol):
@@ -89,6 +90,7 @@ class _Block:
         self.screen = screen
         self.style = style
         self._look = look
+        self._write = WordWrap(screen.write, screen.take_back).write if screen.erases else screen.write
         self.started = False
         self._inside = False  # after the first text; a sign alone may come before it
         self._held = ""  # white space, shown only when more text follows
@@ -103,9 +105,12 @@ class _Block:
             return
         lead, trail = token.text.split(core, 1) if core else ("", token.text)
         if self._inside:
-            self.screen.write(self._held + lead)
-        self.screen.write(core + sign, self._style(token))
+            self._write(self._held + lead)
+        self._write(core + sign, self._style(token))
         self.started, self._inside, self._held = True, self._inside or bool(core), trail
+
+    def break_line(self, newlines: str) -> None:
+        self._write(newlines)
 
     def _style(self, token: Token) -> str:
         if self._look.color_by == "confidence" and not token.forced:
@@ -137,6 +142,9 @@ class _Count:
         if self.screen.tty:
             self.started = True
             self.screen.status(f"thinking … {self._tokens} tokens, explored {self._explored}", DIM)
+
+    def break_line(self, newlines: str) -> None:
+        self.screen.write(newlines)
 
 
 class ReplyView:
@@ -171,9 +179,9 @@ class ReplyView:
         """End the line of the phase shown last. A piped answer stays exact: its only added newline is the last one."""
         if self._phase is None:
             return
-        screen = self._blocks[self._phase].screen
-        if self._phase == "thinking" or screen.tty:
-            screen.write("\n\n" if blank and screen.tty else "\n")
+        block = self._blocks[self._phase]
+        if self._phase == "thinking" or block.screen.tty:
+            block.break_line("\n\n" if blank and block.screen.tty else "\n")
 
 
 @contextmanager

@@ -48,6 +48,8 @@ class Screen:
         plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
         self.color = color == "always" or (color == "auto" and self.tty and not plain)
         self.same, self.changed = self._signs()
+        self.erases = self.tty and environ.get("TERM") != "dumb"
+        """Whether `take_back` works here."""
 
     def _signs(self) -> tuple[str, str]:
         """Marks of explored tokens: hollow where nothing changed, filled where another token was drawn."""
@@ -69,6 +71,10 @@ class Screen:
         if style and text and self.color:
             text = f"\x1b[{style}m{text}\x1b[0m"
         self._put(text)
+
+    def take_back(self, columns: int) -> None:
+        """Erase what stands in the last columns before the cursor, on its line."""
+        self._put(f"\x1b[{columns}D\x1b[K")
 
     def status(self, text: str, style: str = "") -> None:
         """Put `text` in the place of the terminal's current line."""

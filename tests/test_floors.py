@@ -17,10 +17,11 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 FLOORS = ("values", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs", "prompt_toolkit",
-             "textual")
+             "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands", "ledlocal.slash"),
     "prompt_toolkit": ("ledlocal.line_editor",),
+    "wcwidth": ("ledlocal.wrap",),
     "textual": ("ledlocal_tui",),
     "llama_cpp": ("ledlocal.runtime",),
     "gguf": ("ledlocal.runtime",),
@@ -123,8 +124,8 @@ def test_only_the_worker_process_sees_the_engine(module: str) -> None:
     ("ledlocal.worker", set()),
     ("ledlocal.cli", {"click"}),
     ("ledlocal.commands", {"click", "platformdirs"}),
-    ("ledlocal.line_editor", {"click", "platformdirs", "prompt_toolkit"}),
-    ("ledlocal.chat", {"platformdirs"}),
+    ("ledlocal.line_editor", {"click", "platformdirs", "prompt_toolkit", "wcwidth"}),
+    ("ledlocal.chat", {"platformdirs", "wcwidth"}),
     ("ledlocal.terminal", set()),
     ("ledlocal.models", {"platformdirs"}),
 ])
