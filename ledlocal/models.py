@@ -16,20 +16,7 @@ DEMO = Path(__file__).parent / "demo" / "countdown-rl-f16.gguf"
 """The model that comes with the package: number puzzles, 2.6 MB."""
 
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    path: Path
-    said: str = ''
-
-
-def resolve(name: str | None, *, offline: bool = False, aliases: object = None) -> Location:
-    return Location(resolve_(name))
-
-
-def resolve_(name: str | None) -> Path:
+def resolve(name: str | None) -> Path:
     """The file that `name` means: None and `demo` are the embedded model, anything else a path (`./demo` too).
 
     Raises BadInput unless it is a regular file that may be read.

@@ -103,7 +103,7 @@ def test_readme_commands_exist() -> None:
     used = [words[1] for words in commands if words[:1] == ["make"] and len(words) > 1]
     assert used, "README.md shows no make target"
     assert set(used) <= set(targets)
-    from ledlocal.cli import main
+    from ledlocal.cli import COMMANDS
     subcommands = {words[1] for words in commands if words[:1] == ["ledlocal"] and len(words) > 1
                    and not words[1].startswith("-")}
-    assert subcommands <= set(getattr(main, "commands", {}))
+    assert subcommands == set(COMMANDS)

@@ -84,7 +84,8 @@ def test_continue_keeps_the_seed_of_the_stopped_reply(talk: Callable[..., str], 
 def test_edit_answers_the_changed_message(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "editor.py"
-    script.write_text("import sys, pathlib\np = pathlib.Path(sys.argv[1])\np.write_text(p.read_text().strip() + ' please')")
+    script.write_text("import sys, pathlib\np = pathlib.Path(sys.argv[1])\n"
+                      "p.write_text(p.read_text().strip() + ' please')")
     monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))

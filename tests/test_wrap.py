@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,6 @@ def test_no_word_is_broken_however_the_text_comes(words: list[str], data: st.Dat
     if max(map(wcswidth, words)) < columns:
         assert lines == shown([text], columns)
         assert re.split(r"\s+", "\n".join(lines).strip()) == words
-        for line, following in zip(lines, lines[1:], strict=False):
+        for line, following in pairwise(lines):
             # the next word did not fit
             assert wcswidth(line.rstrip()) + 1 + wcswidth(following.split()[0]) >= columns - 1

@@ -53,8 +53,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(cls=Configured)
 @click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
-@click.option("-m", "--model", metavar="MODEL", help="The same as MODEL: a file, demo, user/repo[:quant], ollama:NAME, "
-              "lmstudio:PUBLISHER/MODEL, or a name of yours.")
+@click.option("-m", "--model", metavar="MODEL", help="The same as MODEL: a GGUF file, demo, or a name of yours.")
 @click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave.")
 @click.option("-sys", "--system-prompt", metavar="TEXT", help="System message.")
 @_settings_options
@@ -80,7 +79,6 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="A new file: one JSON line per token.")
 @click.option("--trace-all", is_flag=True, help="With --trace: look into the layers at every thinking token.")
-@click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
 @click.option("--print-config", is_flag=True, help="Show every value and where it came from, and leave.")
 def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags: Any) -> None:
@@ -100,14 +98,12 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     if flags["system_prompt"] is not None:
         kept = replace(kept, system=flags["system_prompt"])
     model = model or kept.model or None
-    location = resolve(model, offline=flags["offline"], aliases=read_config().models)
-    options = _engine_options(location.path, settings.deepest(), flags)
+    path_of_model = resolve(read_config().models.get(model, model) if model else None)
+    options = _engine_options(path_of_model, settings.deepest(), flags)
     if flags["trace_all"] and not flags["trace"]:
         raise BadInput("--trace-all needs --trace FILE")
     prompt = _prompt(prompt, flags["as_json"])
     console = Console(flags["color"], flags["quiet"])
-    if location.said:
-        console.info(location.said)
     kept = replace(kept, model=model or "demo")
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
