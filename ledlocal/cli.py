@@ -12,6 +12,7 @@ from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
+    "models": "Find, fetch and describe models.",
     "trace": "Show a recorded trace, token by token.",
     "doctor": "What works here, what does not, and the command that mends it.",
     "completion": "Completion for a shell.",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledlocal.models import resolve, sha256_of
+from ledlocal.digest import sha256_of
+from ledlocal.models import resolve
 from ledlocal.values.errors import BadInput
 
 
@@ -34,7 +35,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("name", [None, "demo"])
 def test_the_embedded_model(name: str | None) -> None:
-    assert resolve(name).read_bytes()[:4] == b"GGUF"
+    assert resolve(name).path.read_bytes()[:4] == b"GGUF"
 
 
 def test_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,25 +43,26 @@ def test_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("./demo", "~/demo", str(tmp_path / "demo")):
-        assert resolve(name).read_bytes() == b"mine"
+        assert resolve(name).path.read_bytes() == b"mine"
 
 
 def test_a_link_to_a_file_is_taken(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"x")
     (tmp_path / "link").symlink_to("m")
-    assert resolve(str(tmp_path / "link")) == tmp_path / "link"
+    assert resolve(str(tmp_path / "link")).path == tmp_path / "link"
 
 
 @pytest.mark.parametrize(("name", "text"), [
-    ("no-such.gguf", "^no-such.gguf: no such file; a model is a path to a GGUF file, or demo$"),
+    ("no-such.gguf", "^no-such.gguf: no such file; a model is a GGUF file, demo, user/repo"),
     ("Use 2 and 3.", "^Use 2 and 3.: no such file; to ask the demo model: ledlocal chat demo PROMPT$"),
-    ("Qwen/Qwen3-8B", "^Qwen/Qwen3-8B: no such file; a model is a path to a GGUF file, or demo$"),
+    ("Qwen/Qwen3-8B", "^Qwen/Qwen3-8B: neither a file nor in the hub's cache, and the network is not asked"),
+    ("Qwen/Qwen3-8B.gguf", "^Qwen/Qwen3-8B.gguf: no such file; a model"),
     ("a/b/c.gguf", "^a/b/c.gguf: no such file; a model"),
     ("folder", "^folder: a folder, not a GGUF file$"),
-    ("", "^: a folder"),
+    ("", r"^\.: a folder"),
     ("fifo", "^fifo: not a regular file"),
     ("/dev/null", "^/dev/null: not a regular file"),
-    ("file/inside", "^'file/inside': Not a directory$"),
+    ("file/inside.gguf", "^'file/inside.gguf': Not a directory$"),
     ("loop", "^'loop': Too many levels"),
     ("nul\0byte", r"^'nul\\x00byte': embedded null byte$"),
     ("~no-such-user/x", "^'~no-such-user/x': "),
@@ -74,8 +76,37 @@ def test_what_is_no_file_is_refused_in_one_line(
     os.mkfifo(tmp_path / "fifo")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=text) as caught:
-        resolve(name)
+        resolve(name, offline=True)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_one_model_is_that_model(tmp_path: Path) -> None:
+    for name in ("Thinker-Q8_0.gguf", "mmproj-F16.gguf", "README.md"):
+        (tmp_path / name).write_bytes(b"x")
+    assert resolve(str(tmp_path)).path == tmp_path / "Thinker-Q8_0.gguf"
+    (tmp_path / "Other-Q8_0.gguf").write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"a folder, not a GGUF file; it holds Other-Q8_0.gguf, Thinker-Q8_0.gguf$"):
+        resolve(str(tmp_path))
+
+
+def test_any_part_of_a_split_model_means_its_first(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"m-Q8_0-0000{i}-of-00002.gguf" for i in (1, 2))
+    second.write_bytes(b"22")
+    with pytest.raises(BadInput, match=r"m-Q8_0-00001-of-00002.gguf: the first part is missing"):
+        resolve(str(second))
+    first.write_bytes(b"1")
+    for name in (first, second, tmp_path):
+        location = resolve(str(name))
+        assert (location.path, location.size) == (first, 3)
+
+
+def test_aliases_stand_for_any_name(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"x")
+    aliases = {"mine": str(tmp_path / "m.gguf"), "small": "demo", "twice": "mine"}
+    assert resolve("mine", aliases=aliases).path == tmp_path / "m.gguf"
+    assert resolve("small", aliases=aliases) == resolve(None)
+    with pytest.raises(BadInput, match=r"models.twice stands for 'mine', which is an alias itself"):
+        resolve("twice", aliases=aliases)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -191,7 +191,7 @@ def test_save_load_and_export(talk: Callable[..., str], engine: FakeEngine, tmp_
     assert f"ledlocal: {tmp_path}/talk.md exists; choose another" in shown
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
     assert (tmp_path / "talk.md").read_text().count("## You") == 2
-    shown = talk("/load mine", "/undo", "c", "/load none", "/save ../evil", "/load a b")
+    shown = talk("/load mine", "/undo", "c", "/load none", "/save a,b", "/load a b")
     assert "2 turns of" in shown and "ledlocal: " in shown
     assert asked(engine, 2) == ["a", "one", "c"]
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "three"]

@@ -53,7 +53,8 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(cls=Configured)
 @click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
-@click.option("-m", "--model", metavar="MODEL", help="The same as MODEL: a GGUF file, demo, or a name of yours.")
+@click.option("-m", "--model", metavar="MODEL", help="The same as MODEL: a GGUF file, demo, user/repo[:quant], "
+              "ollama:NAME, lmstudio:PUBLISHER/MODEL, or a name of your configuration file.")
 @click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave.")
 @click.option("-sys", "--system-prompt", metavar="TEXT", help="System message.")
 @_settings_options
@@ -79,14 +80,17 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="A new file: one JSON line per token.")
 @click.option("--trace-all", is_flag=True, help="With --trace: look into the layers at every thinking token.")
+@click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
 @click.option("--print-config", is_flag=True, help="Show every value and where it came from, and leave.")
 def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags: Any) -> None:
     """Talk to MODEL, or answer PROMPT (or standard input) once: the answer on stdout, the rest on stderr."""
     from ledlocal.commands.values import print_values
     from ledlocal.config import read_config
-    from ledlocal.models import resolve, sha256_of
+    from ledlocal.digest import sha256_of_parts
+    from ledlocal.models import resolve
     from ledlocal.result import to_json
+    from ledlocal.stores.location import parts_of
     from ledlocal.terminal import Console
 
     model, prompt = _model_and_prompt(words, model, prompt)
@@ -98,12 +102,14 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     if flags["system_prompt"] is not None:
         kept = replace(kept, system=flags["system_prompt"])
     model = model or kept.model or None
-    path_of_model = resolve(read_config().models.get(model, model) if model else None)
-    options = _engine_options(path_of_model, settings.deepest(), flags)
+    location = resolve(model, offline=flags["offline"], aliases=read_config().models)
+    options = _engine_options(location.path, settings.deepest(), flags)
     if flags["trace_all"] and not flags["trace"]:
         raise BadInput("--trace-all needs --trace FILE")
     prompt = _prompt(prompt, flags["as_json"])
     console = Console(flags["color"], flags["quiet"])
+    if location.origin not in ("embedded", "file"):
+        console.info(f"model     {location.said()}")
     kept = replace(kept, model=model or "demo")
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
@@ -113,7 +119,7 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
             sys.exit(talk.run())
         reply = talk.ask_once(prompt, show=not flags["as_json"])
         if flags["as_json"]:
-            click.echo(to_json(reply, talk.loaded, sha256_of(Path(options.model))))
+            click.echo(to_json(reply, talk.loaded, sha256_of_parts(parts_of(location.path))))
     sys.exit({"cancelled": INTERRUPTED, "invalid": LedlocalError.exit_code}.get(reply.finished.finish, 0))
 
 

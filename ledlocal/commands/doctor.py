@@ -22,7 +22,7 @@ def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
     from ledlocal.models import resolve
     from ledlocal.terminal import CHANGED, DIM, ERROR, Screen
 
-    path = resolve(read_config().models.get(model, model) if model else None)
+    path = resolve(model, offline=True, aliases=read_config().models).path
     screen = Screen(sys.stdout, color)
     styles = {"ok": "", "note": CHANGED, "wrong": ERROR}
     wrong = False

@@ -1,0 +1,136 @@
+"""The Hugging Face hub, through huggingface_hub; its cache is llama.cpp's, too.
+
+Folders: models--<user>--<repo>/{refs/main, snapshots/<revision>/<file>}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from ledlocal.stores.location import Location, choose, is_model, part_names, quant_of
+from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
+
+ORIGIN = "HF cache"
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the hub's files are kept: llama.cpp's LLAMA_CACHE, then huggingface_hub's own variables."""
+    for name in ("LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environ.get(name):
+            return Path(environ[name]).expanduser()
+    cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
+
+
+def cached(repo: str, quant: str) -> Location | None:
+    """A model of a repository that is here in full."""
+    snapshot = _snapshot(cache_folder() / f"models--{repo.replace('/', '--')}")
+    if snapshot is None:
+        return None
+    names = sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf"))
+    complete = [name for name in names if set(part_names(name)) <= set(names)]
+    name = choose(complete, quant)
+    return None if name is None else _location(repo, snapshot / name)
+
+
+def fetch(repo: str, quant: str) -> Location:
+    """Download a model, or what is missing of it; progress goes to a terminal's stderr.
+
+    Raises BadInput (no such repository, quant or permission), LedlocalError (no connection), OutOfResources (disk).
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read when the library is imported
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        names = huggingface_hub.HfApi().list_repo_files(repo)
+        name = choose(names, quant)
+        if name is None:
+            raise BadInput(_no_such_file(repo, quant, names))
+        paths = [Path(huggingface_hub.hf_hub_download(
+            repo, part, cache_dir=cache_folder(), library_name="ledlocal", library_version=version("ledlocal")))
+            for part in part_names(name)]
+    except errors.GatedRepoError:
+        raise BadInput(f"{repo} is gated: accept its terms on its page, then `hf auth login` or set HF_TOKEN") from None
+    except errors.RepositoryNotFoundError:
+        raise BadInput(f"{repo}: the hub has no such repository, or a private one (hf auth login, HF_TOKEN)") from None
+    except errors.HFValidationError as error:
+        raise BadInput(f"{repo}: {error}") from None
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
+        raise LedlocalError(f"{repo}: the hub does not answer: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise OutOfResources(f"{cache_folder()}: {error.strerror}") from None
+        raise LedlocalError(f"{repo}: {error}") from None
+    except Exception as error:  # the HTTP library's own, which huggingface_hub does not wrap
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore", "requests"):
+            raise
+        raise LedlocalError(f"{repo}: no connection to the hub ({error}); --offline uses what is here") from None
+    return _location(repo, paths[0])
+
+
+def models() -> Iterator[Location]:
+    """Every model in the cache that is here in full."""
+    folder = cache_folder()
+    for repo_folder in sorted(folder.glob("models--*--*")):
+        snapshot = _snapshot(repo_folder)
+        if snapshot is None:
+            continue
+        names = {path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf")}
+        repo = "/".join(repo_folder.name.split("--", 2)[1:])
+        for name in sorted(names):
+            if is_model(name) and set(part_names(name)) <= names:
+                yield _location(repo, snapshot / name)
+
+
+def remove(location: Location) -> int:
+    """Delete a cached model's files; bytes that are free again. A file that another revision uses stays.
+
+    Raises OutOfResources if the cache cannot be written.
+    """
+    from ledlocal.stores.location import parts_of
+
+    freed = 0
+    repo_folder = next(parent for parent in location.path.parents if parent.name.startswith("models--"))
+    try:
+        for part in parts_of(location.path):
+            blob = part.resolve()
+            part.unlink()
+            others = (link.resolve() for link in (repo_folder / "snapshots").rglob("*") if link.is_symlink())
+            if blob != part and blob.exists() and blob not in others:
+                freed += blob.stat().st_size
+                blob.unlink()
+    except OSError as error:
+        raise OutOfResources(f"{error.filename}: {error.strerror}") from None
+    return freed
+
+
+def _snapshot(repo_folder: Path) -> Path | None:
+    """The revision that `main` names, else the newest one."""
+    snapshots = repo_folder / "snapshots"
+    try:
+        revision = (repo_folder / "refs" / "main").read_text().strip()
+        if revision and (snapshots / revision).is_dir() and "/" not in revision:
+            return snapshots / revision
+    except OSError:
+        pass
+    found = [path for path in snapshots.glob("*") if path.is_dir()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _location(repo: str, path: Path) -> Location:
+    quant = quant_of(path.name)
+    return Location(f"{repo}:{quant}" if quant else repo, path, ORIGIN)
+
+
+def _no_such_file(repo: str, quant: str, names: list[str]) -> str:
+    quants = sorted({quant_of(name) for name in names if is_model(name)} - {""})
+    if not any(map(is_model, names)):
+        return f"{repo} holds no GGUF model"
+    return f"{repo} has no {quant}; it has {', '.join(quants) or ', '.join(filter(is_model, names))}"
