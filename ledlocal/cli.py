@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 from importlib import import_module
 from typing import Any
 
 import click
 
 from ledlocal import __version__
-from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError
+from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfResources
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
@@ -50,6 +52,12 @@ class Commands(click.Group):
             code = BadInput.exit_code
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED
+        except OSError as error:
+            if error.errno == errno.EIO:  # the terminal was closed, and nobody is there to be told
+                raise click.exceptions.Exit(128 + signal.SIGHUP) from None
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            message, code = f"{error.filename or 'cannot write the output'}: {error.strerror}", OutOfResources.exit_code
         from ledlocal.safe_text import safe_line
 
         click.echo(f"ledlocal: {safe_line(message)}", err=True)

@@ -56,7 +56,8 @@ def listening(answer_now: Callable[[], None], typed: Typed) -> Iterator[None]:
         reader.join()
         os.close(stop)
         signal.signal(signal.SIGTSTP, suspend)
-        termios.tcsetattr(fd, termios.TCSANOW, modes)
+        with contextlib.suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
 def _in_foreground(fd: int) -> bool:

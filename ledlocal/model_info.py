@@ -12,12 +12,13 @@ from ledlocal.digest import sha256_of_parts
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.markers import Markers, find_markers, markers_from_vocabulary, thinking_of
-from ledlocal.runtime.memory import available_memory, fit_context, kv_bytes_per_token
+from ledlocal.runtime.memory import HOST, Need
+from ledlocal.runtime.plan import Plan, plan_of
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.scanner import StringArray
 from ledlocal.runtime.template import ChatTemplate
 from ledlocal.stores.location import Location, parts_of, readable
-from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.params import PRESETS
 
 DEFAULT_CONTEXT = 32768
@@ -62,7 +63,10 @@ class ModelInfo:
     chat_template: bool
     context_here: int
     """Most tokens of one sequence that fit in memory now, at most the trained ones; 0: not even 256."""
-    kv_bytes_per_token: int
+    memory: dict[str, Need]
+    """What they take, by device; empty if nothing fits, or where this build of llama.cpp does not tell."""
+    free: dict[str, int]
+    """Bytes, by device."""
     refused: str
     """Why ledlocal does not load it; empty if it does."""
 
@@ -71,18 +75,21 @@ def model_info(location: Location) -> ModelInfo:
     """Look at a model without loading it. Raises BadInput if its header cannot be read."""
     headers = [read_header(part) for part in parts_of(location.path)]
     first = headers[0]
-    refused, thinking = "", None
+    trained = _integer(first, "context_length")
+    refused, thinking, plan = "", None, Plan(0, None, {}, {})
     try:
         check_model(first)
         thinking = _thinking(first, location.path)
-    except BadInput as error:
+        plan = plan_of(location.path, min(trained or DEFAULT_CONTEXT, 1 << 20))
+    except (BadInput, EngineDied) as error:
         refused = str(error)
+    except OutOfResources:
+        pass  # told as a context of 0
     tensors = [info for header in headers for info in header.tensors.values()]
     counts = Counter[str]()
     for info in tensors:
         counts[info.type] += prod(info.dims)
     layers = _integer(first, "block_count")
-    trained = _integer(first, "context_length")
     name = first.metadata.get("general.name")
     tokens = first.metadata.get("tokenizer.ggml.tokens")
     return ModelInfo(
@@ -92,8 +99,7 @@ def model_info(location: Location) -> ModelInfo:
         len(tokens) if isinstance(tokens, StringArray) else 0,
         not any(name.startswith("output.weight") for header in headers for name in header.tensors), trained,
         {preset: layers_of(led, layers) for preset, led in PRESETS.items()} if layers else {},
-        thinking, "tokenizer.chat_template" in first.metadata, _fits(first, trained),
-        0 if refused else kv_bytes_per_token(first), refused)
+        thinking, "tokenizer.chat_template" in first.metadata, plan.context, plan.needs, plan.free, refused)
 
 
 def lines(info: ModelInfo) -> list[str]:
@@ -108,14 +114,10 @@ def lines(info: ModelInfo) -> list[str]:
     shown += [f"LED       preset {preset}: reads layers {_ranges(layers)}, and the final {info.layers}"
               for preset, layers in info.led_layers.items()]
     shown.append(_thinking_line(info))
-    kv = f"{info.kv_bytes_per_token / 1024:.3g} KiB of KV cache per token"
     if info.refused:
         shown.append(f"refused   {info.refused}")
-    elif info.context_here:
-        most = "all" if info.context_here >= info.trained_context else f"{info.context_here}"
-        shown.append(f"fits      {most} of {info.trained_context} trained tokens of context · {kv}")
     else:
-        shown.append(f"fits      no: not even 256 tokens of context fit in the memory that is free · {kv}")
+        shown += _fits(info)
     return shown
 
 
@@ -148,11 +150,18 @@ def _thinking_line(info: ModelInfo) -> str:
             f"found by {one.found} · {'--reasoning off turns it off' if one.switch else 'no switch'}")
 
 
-def _fits(header: Header, trained: int) -> int:
-    try:
-        return fit_context(header, min(trained or DEFAULT_CONTEXT, 1 << 20), 1, available_memory())
-    except (OutOfResources, BadInput):
-        return 0
+def _fits(info: ModelInfo) -> list[str]:
+    """What context fits, and what it takes of each device."""
+    if not info.context_here:
+        return ["fits      no: not even 256 tokens of context fit in the memory that is free"]
+    most = "all" if info.context_here >= info.trained_context else f"{info.context_here}"
+    shown = [f"fits      {most} of {info.trained_context} trained tokens of context"]
+    for device, need in info.memory.items():
+        free = f" of {readable(info.free[device])} free" if device in info.free else ""
+        shown.append(f"{'memory' if device == HOST else device:9} {readable(need.total)}{free}: "
+                     f"{readable(need.weights)} weights + {readable(need.cache)} KV cache + "
+                     f"{readable(need.compute)} to compute")
+    return shown
 
 
 def _integer(header: Header, key: str) -> int:

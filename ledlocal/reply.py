@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal, Protocol
@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from ledlocal.keys import Typed, listening
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, Screen, confidence_style
 from ledlocal.trace import TraceWriter
-from ledlocal.values.errors import EngineDied
+from ledlocal.values.errors import EngineDied, LedlocalError
 from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Started, Token
 from ledlocal.values.params import Request
 from ledlocal.wrap import WordWrap
@@ -207,6 +207,13 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
     """
     started: Started | None = None
     finished: Finished | None = None
+
+    def complete() -> None:
+        if view:
+            view.close()
+        if trace:
+            trace.sync()
+
     try:
         with interrupt_cancels(engine), listening(engine.answer_now, typed) if typed is not None else nullcontext():
             for event in engine.generate(request):
@@ -221,11 +228,11 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
                     started = event
                 elif isinstance(event, Finished):
                     finished = event
-    finally:
-        if view:
-            view.close()
-        if trace:
-            trace.sync()
+    except BaseException:
+        with suppress(LedlocalError, OSError):  # the first error is the one to tell, as of a terminal that is gone
+            complete()
+        raise
+    complete()
     if finished is None:
         raise EngineDied("the engine ended a reply without finishing it")
     if started is None:  # stopped before its prompt was read

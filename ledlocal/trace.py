@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections import Counter
@@ -11,7 +13,7 @@ from typing import Any
 
 from ledlocal.safe_text import safe_text
 from ledlocal.terminal import CHANGED, DIM, SAME, Screen
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Candidates, Token
 
 
@@ -68,27 +70,43 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size = 0
         try:
-            self._file = path.open("x", encoding="ascii", buffering=1)
+            self._file = path.open("xb", buffering=0)
         except FileExistsError:
             raise BadInput(f"{path}: the file exists; a trace overwrites nothing") from None
         except OSError as error:
             raise BadInput(f"{path}: cannot write the trace: {error.strerror}") from None
 
     def write(self, token: Token) -> None:
-        """Append one line."""
-        self._file.write(json.dumps(to_record(token), ensure_ascii=True, allow_nan=False) + "\n")
+        """Append one line, whole or not at all. Raises OutOfResources if it cannot be written."""
+        line = json.dumps(to_record(token), ensure_ascii=True, allow_nan=False) + "\n"
+        with self._disk():
+            written = self._file.write(line.encode("ascii"))
+            if written < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += len(line)
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Bring everything written so far to the disk. Raises OutOfResources."""
+        with self._disk():
+            os.fsync(self._file.fileno())
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What fails leaves whole lines only."""
+        try:
+            yield
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise OutOfResources(f"{self._path}: cannot write the trace: {error.strerror}") from None
 
     def close(self) -> None:
         """Close the file; one without a line is taken back, so that the same command can be tried again."""
-        empty = self._file.tell() == 0
         self._file.close()
-        if empty:
+        if not self._size:
             self._path.unlink(missing_ok=True)
 
 

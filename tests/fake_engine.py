@@ -23,7 +23,7 @@ LOADED = Loaded(
     model=ModelFacts(
         path="tiny.gguf", name="tiny", architecture="llama", layers=4, vocabulary=100, context=256, trained_context=512,
         slots=1, think_start="<think>", think_end="</think>", think_found="render", sampling={}, chat_template=True),
-    tap="plugin", load_s=0.5)
+    tap="plugin", load_s=0.5, memory={"host": 3_000_000})
 
 NO_EXPLORATION = Exploration(0, 0, (0,) * 8, 0.9)
 

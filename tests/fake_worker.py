@@ -43,7 +43,7 @@ class FakeEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         fault(options.model)
-        self.loaded = Loaded(FACTS, "none", 0.0, (str(os.getpid()),))
+        self.loaded = Loaded(FACTS, "none", 0.0, {}, (str(os.getpid()),))
         self.jobs: dict[int, Job] = {}
         self.next_id = 1000  # Not the parent's numbers.
 
@@ -140,6 +140,6 @@ if __name__ == "__main__":
         case "unasked":
             from ledlocal.worker.protocol import encode
 
-            speak(encode(Loaded(FACTS, "none", 0.0)) + encode(Notice(77, "hello")))
+            speak(encode(Loaded(FACTS, "none", 0.0, {})) + encode(Notice(77, "hello")))
         case _:
             main(FakeEngine)

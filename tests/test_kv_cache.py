@@ -13,9 +13,9 @@ from test_engine import GREEDY, Run, both, drain, one, opened, sampled
 from tiny_models import TinyModels
 
 from ledlocal import Engine
-from ledlocal.engine import loading
 from ledlocal.engine.engine import REWIND_NOTICE
 from ledlocal.engine.kv_cache import KvCache
+from ledlocal.runtime import llama
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.values.params import Request
 
@@ -145,7 +145,7 @@ def windowed(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Ite
         return made
 
     with monkeypatch.context() as patch:
-        patch.setattr(loading, "context_params", params)
+        patch.setattr(llama, "context_params", params)
         engine = opened(path, **options)
     with engine:
         yield engine

@@ -1,89 +1,176 @@
-"""Context against memory, on cases worked by hand."""
+"""What fits, on cases worked by hand; what is planned, against what a process then takes."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bad_ggufs import good, put
+from tiny_models import tiny_model
+from worker_processes import linux
 
-import ledlocal.demo
-from ledlocal.runtime.header import Header, read_header
-from ledlocal.runtime.memory import available_memory, compute_bytes, fit_context, kv_bytes_per_token
-from ledlocal.values.errors import OutOfResources
-
-
-def header(folder: Path, architecture: str = "llama", **keys: tuple[str, Any]) -> Header:
-    gguf = good()
-    gguf.metadata = {str(key).replace("llama.", f"{architecture}."): value for key, value in gguf.metadata.items()}
-    put("str", architecture, "general.architecture")(gguf)
-    for key, value in keys.items():
-        gguf.metadata[f"{architecture}.{key.replace('__', '.')}"] = value
-    path = folder / "model.gguf"
-    path.write_bytes(gguf.build())
-    return read_header(path)
+from ledlocal.engine.engine import Engine
+from ledlocal.runtime.memory import GPU_MARGIN, HOST, Need, available_memory, most_context, most_layers, shortage
+from ledlocal.runtime.plan import Plan, plan_load, plan_of
+from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.params import EngineOptions
 
 
-@pytest.mark.parametrize(("architecture", "keys", "expected"), [
-    # One layer, 2 heads of 16, keys and values, 2 bytes each.
-    ("llama", {}, 1 * 2 * (16 + 16) * 2),
-    # Qwen3-0.6B: 28 layers, 8 key heads of 128.
-    ("qwen3", {"block_count": ("u32", 28), "embedding_length": ("u32", 1024), "attention__head_count": ("u32", 16),
-               "attention__head_count_kv": ("u32", 8), "attention__key_length": ("u32", 128),
-               "attention__value_length": ("u32", 128)}, 28 * 8 * 256 * 2),
-    # Only layers 2 and 4 have attention, with 4 and 1 key heads of 16.
-    ("lfm2", {"block_count": ("u32", 4), "attention__head_count_kv": ("[i32]", [0, 4, 0, 1]),
-              "attention__head_count": ("u32", 2)}, (4 + 1) * 32 * 2),
-    # Every fourth of 8 layers has attention.
-    ("qwen35", {"block_count": ("u32", 8)}, 2 * 2 * 32 * 2),
-    ("qwen3next", {"block_count": ("u32", 8), "full_attention_interval": ("u32", 2)}, 4 * 2 * 32 * 2),
-    # DeepSeek-V3: 61 layers and one of prediction, one latent of 576, no values.
-    ("deepseek2", {"block_count": ("u32", 62), "nextn_predict_layers": ("u32", 1), "attention__head_count_kv":
-                   ("u32", 1), "attention__key_length": ("u32", 576), "attention__value_length": ("u32", 512),
-                   "attention__key_length_mla": ("u32", 192), "attention__value_length_mla": ("u32", 128)},
-     61 * 576 * 2),
-    ("mamba", {}, 0),
-])
-def test_kv_bytes_per_token(architecture: str, keys: dict[str, tuple[str, Any]], expected: int,
-                            tmp_path: Path) -> None:
-    assert kv_bytes_per_token(header(tmp_path, architecture, **keys)) == expected
+def growing(fixed: int, per_token: int) -> Callable[[int], dict[str, Need]]:
+    return lambda context: {HOST: Need(fixed, per_token * context)}
 
 
-def test_the_demo_model() -> None:
-    demo = read_header(Path(ledlocal.demo.__file__).parent / "countdown-rl-f16.gguf")
-    meta = demo.metadata
-    heads, key = meta["qwen3.attention.head_count_kv"], meta["qwen3.attention.key_length"]
-    layers = meta["qwen3.block_count"]
-    assert isinstance(heads, int) and isinstance(key, int) and isinstance(layers, int)
-    assert kv_bytes_per_token(demo) == layers * heads * 2 * key * 2
+def test_a_need_is_the_sum_of_its_parts() -> None:
+    assert (Need(1, 2, 3) + Need(10, 20, 30)).total == 66
 
 
-def test_fit_context(tmp_path: Path) -> None:
-    small = header(tmp_path)
-    fixed = small.size + compute_bytes(small)
-    cell = 128 + 6 * 512
-    for slots in (1, 3):
-        room = fixed + slots * cell * 1024
-        assert fit_context(small, 1000, slots, room) == 1000
-        assert fit_context(small, 1024, slots, room) == 1024
-        assert fit_context(small, 1025, slots, room) == 1024
-        assert fit_context(small, 100_000, slots, room - 1) == 768
-    with pytest.raises(OutOfResources, match=r"model\.gguf: needs 0\.\d\d GiB for 256 tokens of context x 2"):
-        fit_context(small, 64, 2, fixed + 2 * cell * 256 - 1)
+@pytest.mark.parametrize(("free", "short"), [
+    ({HOST: 6, "gpu": 5 + GPU_MARGIN}, ""), ({HOST: 5, "gpu": 5 + GPU_MARGIN}, HOST),
+    ({HOST: 6, "gpu": 4 + GPU_MARGIN}, "gpu"), ({HOST: 6}, "")])
+def test_shortage(free: dict[str, int], short: str) -> None:
+    """A GPU keeps a margin; one that does not tell what is free is not asked."""
+    assert shortage({HOST: Need(1, 2, 3), "gpu": Need(5)}, free) == short
 
 
-def test_all_parts_count(tmp_path: Path) -> None:
-    whole = header(tmp_path)
-    gguf = good()
-    put("u16", 2, "split.count")(gguf)
-    first = tmp_path / "m-00001-of-00002.gguf"
-    first.write_bytes(gguf.build())
-    (tmp_path / "m-00002-of-00002.gguf").write_bytes(b"x" * 50_000_000)
-    room = whole.size + compute_bytes(whole) + (128 + 6 * 512) * 4096
-    assert fit_context(whole, 4096, 1, room) == 4096
-    with pytest.raises(OutOfResources):
-        fit_context(read_header(first), 4096, 1, room)
+def test_most_context() -> None:
+    for wanted, fits in ((1000, 1000), (1024, 1024), (1025, 1024), (100_000, 1024), (10**7, 1024)):
+        assert most_context(growing(100, 10), wanted, {HOST: 100 + 10 * 1024}) == fits
+    assert most_context(growing(100, 10), 2048, {HOST: 100 + 10 * 1024 - 1}) == 768
+    assert most_context(growing(100, 10), 2048, {HOST: 100 + 10 * 255}) == 0
+    assert most_context(growing(100, 10), 128, {HOST: 100 + 10 * 255}) == 128
+
+
+def test_most_layers() -> None:
+    """30 of 40 layers fit on the GPU, or none."""
+    def needs(layers: int) -> dict[str, Need]:
+        return {HOST: Need((40 - layers) * 10), "gpu": Need(layers * 10)}
+
+    assert most_layers(needs, 41, {HOST: 1000, "gpu": 305 + GPU_MARGIN}) == 30
+    assert most_layers(needs, 41, {HOST: 1000, "gpu": 9 + GPU_MARGIN}) == 0
+
+
+# ---- llama.cpp's plan ----
+
+
+def planned(path: Path, wanted: int, free: int, monkeypatch: pytest.MonkeyPatch, **options: int) -> Plan:
+    monkeypatch.setattr("ledlocal.runtime.footprint.available_memory", lambda: free)
+    return plan_load(EngineOptions(str(path), **options), wanted, False)  # type: ignore[arg-type]
+
+
+@linux
+def test_a_plan_worked_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_model(tmp_path / "m.gguf", "qwen3")
+    plan = planned(path, 2000, 10**9, monkeypatch)
+    cells, layers, heads, width = 2048, 6, 2, 16
+    assert plan.context == 2000 and plan.free == {HOST: 10**9} and plan.needs.keys() == {HOST}
+    assert plan.needs[HOST].cache == cells * layers * heads * 2 * width * 2  # keys and values, two bytes each
+    assert planned(path, 2000, 10**9, monkeypatch, slots=3).needs[HOST].cache == 3 * plan.needs[HOST].cache
+
+
+@linux
+def test_a_context_that_does_not_fit_is_refused_naming_the_largest_that_does(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_model(tmp_path / "m.gguf", "qwen3")
+    room = planned(path, 1024, 10**9, monkeypatch).needs[HOST].total
+    assert planned(path, 2048, room, monkeypatch).context == 1024
+    with pytest.raises(OutOfResources, match=rf"{path}: needs 0\.\d\d GiB for 2048 tokens of context, 0\.\d\d GiB are "
+                                             r"free; the largest context that fits is 1024"):
+        planned(path, 2048, room, monkeypatch, context=2048)
+    with pytest.raises(OutOfResources, match="no context fits"):
+        planned(path, 2048, 1000, monkeypatch)
+
+
+ALLOCATED = """
+import ctypes, re, sys
+import llama_cpp.llama_cpp as C
+from ledlocal.engine.engine import Engine
+from ledlocal.runtime import llama
+from ledlocal.values.params import EngineOptions
+lines = []
+callback = C.llama_log_callback(lambda level, text, user: lines.append(text.decode()))
+llama.start_backend()
+C.llama_log_set(callback, ctypes.c_void_p(0))
+with Engine(EngineOptions(sys.argv[1], context=2048, slots=2, tap="none")) as engine:
+    loaded = max(i for i, line in enumerate(lines) if "model buffer size" in line)  # before it, the plan was made
+    sizes = [re.search("(?:KV|RS) buffer size = +([0-9.]+) MiB", line) for line in lines[loaded:]]
+    print(sum(float(size[1]) for size in sizes if size), engine._session.cache_bytes / 2**20)
+"""
+
+
+@linux
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma3", "lfm2", "mamba", "granitehybrid", "gemma3n"])
+def test_the_cache_is_what_llama_cpp_then_allocates(architecture: str, tmp_path: Path) -> None:
+    """Its own log of the real buffers tells, to two decimals of a MiB: full-size windows and recurrent states too."""
+    path = tiny_model(tmp_path / "m.gguf", architecture, n_embd=256)
+    done = subprocess.run([sys.executable, "-c", ALLOCATED, str(path)], capture_output=True, text=True, check=True)
+    allocated, expected = map(float, done.stdout.split())
+    assert expected > 0.1
+    assert allocated == pytest.approx(expected, abs=0.02)
+
+
+USED = """
+import re, sys
+from pathlib import Path
+from ledlocal.engine.engine import Engine
+from ledlocal.runtime.footprint import Footprint
+from ledlocal.runtime.llama import release_memory
+from ledlocal.runtime.memory import HOST
+from ledlocal.runtime.plan import params_of
+from ledlocal.values.params import EngineOptions, Led, Request, Sampling
+def memory(name):
+    return int(re.search(name + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
+path, context, slots, tap = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+options = EngineOptions(path, context=context, slots=slots, tap=tap, threads=2)
+footprint = Footprint(options, False)
+planned = footprint.needs(params_of(options, context))[HOST].total + memory("VmRSS")
+footprint.close()
+release_memory()
+with Engine(options) as engine:
+    way = Sampling("standard" if tap == "none" else "led", led=Led(scope="all", exploit=False))
+    request = Request(prompt="x y " * 400, thinking=way, answer=way, n=slots, max_tokens=8, ignore_eos=True)
+    list(engine.generate(request))
+    print(planned, memory("VmHWM"))
+"""
+
+SHAPES = {
+    "a deep cache": ("qwen3", {"n_layer": 8, "n_embd": 512, "n_head": 8, "n_head_kv": 4}, 16384, 1, "auto"),
+    "many slots": ("llama", {"n_layer": 6, "n_embd": 512, "n_head": 8, "n_ff": 2048}, 2048, 8, "auto"),
+    "a large vocabulary": ("qwen3", {"n_layer": 4, "n_embd": 256, "vocab": 150_000}, 4096, 4, "auto"),
+    "a large vocabulary, reference": ("qwen3", {"n_layer": 4, "n_embd": 256, "vocab": 150_000}, 4096, 1, "reference"),
+    "sliding windows": ("gemma3", {"n_layer": 12, "n_embd": 512, "n_head": 8, "n_head_kv": 4}, 16384, 1, "auto"),
+    "states": ("granitehybrid", {"n_layer": 12, "n_embd": 512, "n_head": 8}, 2048, 4, "auto"),
+    "wide and plain": ("qwen2", {"n_layer": 4, "n_embd": 1024, "n_head": 16, "n_ff": 4096}, 2048, 1, "none"),
+}
+
+
+@linux
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_plan_is_within_10_percent_of_what_is_used(shape: str, tmp_path: Path) -> None:
+    """Peak of the resident memory of a process that loads, reads a prompt and explores at every token."""
+    architecture, sizes, context, slots, tap = SHAPES[shape]
+    path = tiny_model(tmp_path / "m.gguf", architecture, **sizes)  # type: ignore[arg-type]
+    done = subprocess.run([sys.executable, "-c", USED, str(path), str(context), str(slots), tap],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected, used = map(int, done.stdout.split())
+    assert expected == pytest.approx(used, rel=0.1), (expected >> 20, used >> 20)
+
+
+@linux
+def test_a_process_of_its_own_plans_the_same(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "m.gguf", "qwen3")
+    plan = plan_of(path, 1000)
+    with Engine(EngineOptions(str(path), context=1000)) as engine:
+        assert engine.loaded.memory == {HOST: plan.needs[HOST].total}
+    assert plan.context == 1000
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(BadInput, match=str(path)):
+        plan_of(path, 1000)
+
+
+# ---- what is free ----
 
 
 def fake(folder: Path, files: dict[str, str]) -> tuple[Path, Path]:

@@ -40,13 +40,14 @@ def test_it_agrees_with_the_engine_that_loads_the_model(architecture: str, tmp_p
 
 def test_the_demo_model_in_words() -> None:
     info = told(DEMO)
-    assert (info.layers, info.width, info.vocabulary, info.trained_context, info.kv_bytes_per_token) == (
-        12, 96, 615, 512, 1536)  # 12 layers of 2 * 32 halves
+    assert (info.layers, info.width, info.vocabulary, info.trained_context) == (12, 96, 615, 512)
+    assert info.memory["host"].cache == 512 * 1536  # 12 layers of 2 * 32 halves
     assert info.led_layers == {"reference": (10, 9, 8, 7, 6, 5, 4), "paper": (11, 10, 9, 8, 7, 6, 5)}
     shown = "\n".join(lines(info))
     assert "12 of width 96 · 615 tokens · output head of its own" in shown
     assert "preset reference: reads layers 10 … 4, and the final 12" in shown
     assert "fits      all of 512 trained tokens of context" in shown
+    assert " weights + 0.8 MB KV cache + " in shown
 
 
 def test_a_model_that_is_refused_says_why(tmp_path: Path) -> None:

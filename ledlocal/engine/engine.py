@@ -31,7 +31,7 @@ class Engine:
         self.loaded: Loaded = self._session.loaded
         context = self._session.context
         self._tap = self._session.tap
-        self._kv = KvCache(context, self._session.kv_bytes_per_token)
+        self._kv = KvCache(context, self._session.cache_bytes // context.n_seq_max)
         self._scheduler = Scheduler(self._kv, context.n_seq_max, options, self._session.model.needs_output)
         self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
         self._lock = threading.Lock()

@@ -18,9 +18,10 @@ class KvCache:
     to remove a part.
     """
 
-    def __init__(self, context: Context, bytes_per_token: int) -> None:
+    def __init__(self, context: Context, stream_bytes: int) -> None:
+        """`stream_bytes`: what one sequence's cells take."""
         self._context = context
-        self._stream_bytes = bytes_per_token * context.n_ctx_seq
+        self._stream_bytes = stream_bytes
         self.tokens: list[list[int]] = [[] for _ in range(context.n_seq_max)]
         self.rewind_refused = False
         """Some reuse was lost because this kind of memory cannot be cut."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from ledlocal.methods.thinking import InitialPhase, ThinkingTracker
 from ledlocal.runtime import amx
 from ledlocal.runtime.header import Header, read_header
-from ledlocal.runtime.llama import Model, context_params, has_gpu, now, release_memory
+from ledlocal.runtime.llama import Model, now, release_memory
 from ledlocal.runtime.markers import (
     Markers,
     ThinkingFormat,
@@ -21,7 +21,7 @@ from ledlocal.runtime.markers import (
     phase_of,
     thinking_of,
 )
-from ledlocal.runtime.memory import available_memory, fit_context, kv_bytes_per_token
+from ledlocal.runtime.plan import Plan, params_of, plan_load
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.prompt import build_prompt
 from ledlocal.runtime.taps.choice import open_tap
@@ -32,8 +32,6 @@ from ledlocal.values.events import Loaded, ModelFacts
 from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
 
 DEFAULT_CONTEXT = 32768
-UNIFIED_SLOTS = 16
-"""Up to so many sequences share one KV cache; beyond, each row would attend over too many foreign cells."""
 _SAMPLING_KEYS = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
 
 
@@ -59,9 +57,7 @@ class Session:
         self._think_tags = options.think_tags
         own = header.metadata.get("tokenizer.chat_template")
         self._template_text = options.chat_template or (own if isinstance(own, str) else None)
-        self.kv_bytes_per_token = kv_bytes_per_token(header)
-        slots = max(2, options.slots) if options.reproducible else options.slots
-        self.room = context = self._context_size(header, options, slots)
+        wanted = self._context_wanted(header, options)
         name = header.metadata.get("general.name")
         self._name = name if isinstance(name, str) else path.stem
         self._sampling = _own_sampling(header)
@@ -72,40 +68,48 @@ class Session:
             self._notices.append(amx.NOTICE)
         # repacked weights take one kernel for four rows and another for the rest: a row's bits depend on its neighbours
         repack = amx.usable() and not options.reproducible
-        self.model = Model(path, options.gpu_layers, repack)
+        self.plan = self._make_plan(options, wanted, repack)
+        self.room = self.plan.context
+        release_memory()
+        self.model = Model(path, self.plan.gpu_layers, repack)
         try:
-            self._open(options, context, slots)
+            self._open(options)
             release_memory()
             self.loaded = Loaded(self._facts(options), self.tap.name, now() - start,
+                                 {device: need.total for device, need in self.plan.needs.items()},
                                  tuple(self._notices))
         except BaseException:
             self.close()
             raise
 
-    def _context_size(self, header: Header, options: EngineOptions, slots: int) -> int:
-        """Tokens per sequence: as asked, or min(trained, 32768, what fits)."""
+    def _context_wanted(self, header: Header, options: EngineOptions) -> int:
+        """Tokens per sequence: as asked, or min(trained, 32768)."""
         trained = header.metadata.get(f"{header.architecture}.context_length")
         self._trained = trained if isinstance(trained, int) else DEFAULT_CONTEXT
-        wanted = options.context or min(self._trained, DEFAULT_CONTEXT)
         if options.context and options.context > self._trained:
-            self._notices.append(f"a context of {wanted} tokens is more than the {self._trained} of its training")
-        if has_gpu():
-            return wanted
-        fits = fit_context(header, wanted, slots, available_memory())
-        if fits < wanted:
-            self._notices.append(f"the context is {fits} tokens instead of {wanted}: no more fits in memory")
-        return fits
+            self._notices.append(f"a context of {options.context} tokens is more than the {self._trained} of its "
+                                 "training")
+        return options.context or min(self._trained, DEFAULT_CONTEXT)
 
-    def _open(self, options: EngineOptions, context: int, slots: int) -> None:
+    def _make_plan(self, options: EngineOptions, wanted: int, repack: bool) -> Plan:
+        plan = plan_load(options, wanted, repack)
+        if not plan.needs:
+            self._notices.append("this build of llama.cpp does not tell what memory it needs: a context that does not "
+                                 "fit is not noticed before it is made")
+        if plan.context < wanted:
+            self._notices.append(f"the context is {plan.context} tokens instead of {wanted}: no more fits in memory")
+        if plan.gpu_layers is not None and options.gpu_layers is None:
+            self._notices.append(f"{plan.gpu_layers} layers fit on the GPU; the CPU does the others")
+        return plan
+
+    def _open(self, options: EngineOptions) -> None:
         self.vocabulary = Vocabulary(self.model.vocab)
         self._template: ChatTemplate | None = None
         if self._template_text is not None:
             origin = "the given chat template" if options.chat_template else f"the chat template of {options.model}"
             self._template = ChatTemplate(self._template_text, origin, self.vocabulary.bos, self.vocabulary.eos)
         self._markers = self._find_markers()
-        threads = options.threads or physical_cores()
-        unified = not options.reproducible and slots <= UNIFIED_SLOTS
-        params = context_params(context, slots, options.batch, threads, unified)
+        params = params_of(options, self.room, options.threads or physical_cores())
         last = self.model.n_layer
         layers = tuple(range(max(1, last - options.depth), last))
         self.context, self.tap, refusal = open_tap(options.tap, self.model, params, layers)
@@ -132,6 +136,11 @@ class Session:
             self._trained, options.slots,
             markers.start if markers else None, markers.ends[0] if markers else None,
             markers.found if markers else "none", self._sampling, self._template is not None)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys, values and recurrent states of all sequences."""
+        return sum(need.cache for need in self.plan.needs.values())
 
     def check_open(self) -> None:
         """Raise LedlocalError after `close`."""

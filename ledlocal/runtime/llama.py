@@ -52,12 +52,19 @@ def _cause(default: str) -> str:
 
 
 class Model:
-    """A loaded GGUF model. `extra_buffers` lets llama.cpp repack weights for the CPU (see runtime/amx.py)."""
+    """A loaded GGUF model.
 
-    def __init__(self, path: Path, gpu_layers: int | None = None, extra_buffers: bool = False) -> None:
+    `extra_buffers` lets llama.cpp repack weights for the CPU (see runtime/amx.py). Without `weights` only the header is
+    read, and neither the model nor a context on it takes memory: what they would take can be asked (see Footprint).
+    """
+
+    def __init__(self, path: Path, gpu_layers: int | None = None, extra_buffers: bool = False,
+                 weights: bool = True) -> None:
         start_backend()
         params = C.llama_model_default_params()
         params.use_extra_bufts = extra_buffers
+        if not weights:
+            params.no_alloc, params.load_mode = True, C.LLAMA_LOAD_MODE_NONE
         if gpu_layers is not None:
             params.n_gpu_layers = gpu_layers
         log_lines.clear()
@@ -216,11 +223,6 @@ def context_params(n_ctx: int, n_seq: int, n_batch: int, threads: int, unified: 
     params.kv_unified = unified
     params.no_perf = True
     return params
-
-
-def has_gpu() -> bool:
-    """Whether this build can put layers on a GPU."""
-    return bool(C.llama_supports_gpu_offload())
 
 
 def release_memory() -> None:

@@ -1,71 +1,67 @@
-"""How much context fits in memory: a safe estimate from the header, made before anything is loaded."""
+"""Memory: what is free, and how much of something fits in it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from ledlocal.runtime.architectures import RECURRENT
-from ledlocal.runtime.header import Header
-from ledlocal.runtime.keys import Keys
-from ledlocal.values.errors import OutOfResources
-
+HOST = "host"
+"""The CPU's memory, among the devices."""
 STEP = 256
 """Tokens; llama.cpp pads a sequence's cells to a multiple of this."""
-BATCH = 512
-"""Prompt tokens of one ubatch; what the compute allowance is for."""
-_INTERVALS = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "qwen4exp": 4, "minimax-01": 8}
-"""Every how many layers one has attention where the file does not say (src/models/*.cpp)."""
+GPU_MARGIN = 512 << 20
+"""Bytes of a GPU that no plan counts: workspaces of its kernels, and whatever else draws on the screen."""
 
 
-def kv_bytes_per_token(header: Header) -> int:
-    """Bytes that one token of one sequence takes in an f16 KV cache.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes on one device."""
 
-    Every attention layer counts in full: a sliding window or layers that share a cache need less. The fixed state of
-    recurrent layers (tens of MB per sequence at most) is not per token and is left to the compute allowance.
-    """
-    keys = Keys(header)
-    if header.architecture in RECURRENT:
-        return 0
-    layers = keys.integer("block_count", 1, 512)
-    heads = keys.per_layer("attention.head_count", layers, 1 << 14, [0] * layers)
-    groups = keys.per_layer("attention.head_count_kv", layers, 1 << 14, heads)
-    default = keys.integer("embedding_length", 1, 1 << 20) // max(heads[0], 1)
-    key, value = (max(keys.integer(f"attention.{name}_length", 1, 1 << 14, default),
-                      keys.integer(f"attention.{name}_length_swa", 1, 1 << 14, 0)) for name in ("key", "value"))
-    if "attention.key_length_mla" in {name.removeprefix(keys.own("")) for name in header.metadata}:
-        value = 0  # multi-head latent attention caches one compressed vector, its values are a view of it
-    indexer = keys.integer("attention.indexer.key_length", 0, 1 << 14, 0)
-    interval = keys.integer("full_attention_interval", 1, 512, _INTERVALS.get(header.architecture, 1))
-    trunk = layers - keys.integer("nextn_predict_layers", 0, layers - 1, 0)
-    return sum(2 * (n * (key + value) + indexer) for i, n in enumerate(groups[:trunk], 1) if n and i % interval == 0)
+    weights: int = 0
+    cache: int = 0
+    """Keys, values and recurrent states."""
+    compute: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.cache + self.compute
+
+    def __add__(self, other: Need) -> Need:
+        return Need(self.weights + other.weights, self.cache + other.cache, self.compute + other.compute)
 
 
-def compute_bytes(header: Header) -> int:
-    """Allowance for compute buffers: 64 MiB and BATCH rows of f32 logits, 16 residual and 4 feed-forward streams."""
-    keys = Keys(header)
-    layers = keys.integer("block_count", 1, 512)
-    width = keys.integer("embedding_length", 1, 1 << 20)
-    hidden = max(keys.per_layer("feed_forward_length", layers, 1 << 24, [4 * width]))
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    vocabulary = 0 if tokens is None or isinstance(tokens, int | float | str) else len(tokens)
-    return 4 * BATCH * (vocabulary + 16 * width + 4 * hidden) + (64 << 20)
+Needs = Mapping[str, Need]
+"""By device."""
 
 
-def fit_context(header: Header, wanted: int, slots: int, available: int) -> int:
-    """Tokens per sequence: `wanted` if `slots` such sequences fit in `available` bytes, else the most that do.
+def shortage(needs: Needs, free: Mapping[str, int]) -> str:
+    """The first device that has too little, empty if none has; one whose free memory is not known never has."""
+    return next((device for device, need in needs.items() if device in free
+                 and need.total + (0 if device == HOST else GPU_MARGIN) > free[device]), "")
 
-    The most is a multiple of STEP. Raises OutOfResources, naming what is needed, if not even STEP tokens fit.
-    """
-    weights = sum(path.stat().st_size for path in header.splits)
-    fixed = weights + compute_bytes(header)
-    cell = kv_bytes_per_token(header) + 6 * BATCH  # the attention mask: f32, and its f16 copy
-    steps = (available - fixed) // (cell * slots * STEP)
-    if steps < 1:
-        needed = fixed + cell * slots * STEP
-        raise OutOfResources(f"{header.path}: needs {needed / 2**30:.2f} GiB for {STEP} tokens of context x {slots}, "
-                             f"{max(available, 0) / 2**30:.2f} GiB are free")
-    return wanted if -(-wanted // STEP) <= steps else steps * STEP
+
+def most_context(needs_at: Callable[[int], Needs], wanted: int, free: Mapping[str, int]) -> int:
+    """`wanted` tokens if they fit, else the largest multiple of STEP that does; 0 if not even STEP tokens do."""
+    if not shortage(needs_at(wanted), free):
+        return wanted
+    return STEP * _most(lambda steps: needs_at(steps * STEP), -(-wanted // STEP), free)
+
+
+def most_layers(needs_at: Callable[[int], Needs], layers: int, free: Mapping[str, int]) -> int:
+    """The largest number of GPU layers below `layers` that fits; 0 if none does."""
+    return _most(needs_at, layers, free)
+
+
+def _most(needs_at: Callable[[int], Needs], end: int, free: Mapping[str, int]) -> int:
+    """The largest of 1 ... end - 1 that fits, else 0; needs grow with the number."""
+    low, high = 0, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shortage(needs_at(middle), free) else (middle, high)
+    return low
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -141,14 +141,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"results": [_attempt(template, job, special, request["limits"]["output"]) for job in request["jobs"]]}
 
 
+def _limit(kind: int, soft: int, hard: int) -> None:
+    """Set a limit, or leave one that is lower already."""
+    _, allowed = resource.getrlimit(kind)
+    if allowed != resource.RLIM_INFINITY:
+        hard = min(hard, allowed)
+    resource.setrlimit(kind, (min(soft, hard), hard))
+
+
 def main() -> None:
     """Serve one request under its own limits."""
     request = json.load(sys.stdin)
     limits = request["limits"]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_s"], limits["cpu_s"] + 1))
+    _limit(resource.RLIMIT_CPU, limits["cpu_s"], limits["cpu_s"] + 1)
     if sys.platform == "linux":  # macOS refuses to limit address space
-        resource.setrlimit(resource.RLIMIT_AS, (limits["memory"], limits["memory"]))
+        _limit(resource.RLIMIT_AS, limits["memory"], limits["memory"])
     json.dump(answer(request), sys.stdout)
 
 

@@ -40,6 +40,8 @@ class Loaded:
     tap: str
     """Tap that runs: `plugin`, `reference` or `none`."""
     load_s: float
+    memory: dict[str, int]
+    """Bytes planned for weights, KV cache and compute buffers, by device; empty where llama.cpp does not tell."""
     notices: tuple[str, ...] = ()
     """Sentences to say once: a refused tap, a model without thinking, a clipped context."""
 

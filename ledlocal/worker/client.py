@@ -27,6 +27,8 @@ _LOADING = 0
 _ERRORS = {error.exit_code: error for error in (LedlocalError, BadInput, EngineDied, OutOfResources)}
 _KEPT_OUTPUT = 2**14
 _GRACE_S = 2.0
+_CLOSING_S = 0.5
+"""Time to end by itself for a worker that is wanted no more: it has nothing to lose."""
 _NO_SIGPIPE = getattr(socket, "MSG_NOSIGNAL", 0)  # A command may have given SIGPIPE its deadly default.
 
 
@@ -56,13 +58,22 @@ class Worker:
         self._death: str | None = None
         self._closed = False
         self._output = b""
-        self._socket, child_socket = socket.socketpair()
+        try:
+            self._socket, child_socket = socket.socketpair()
+        except OSError as error:
+            raise OutOfResources(f"the engine cannot be started: {error.strerror}") from None
         self._receiver = threading.Thread(
             target=self._live, args=(command, child_socket), name="worker events", daemon=True)
         self._sender = threading.Thread(target=self._send_all, name="worker commands", daemon=True)
         loading = self._open[_LOADING]
-        self._receiver.start()
-        self._sender.start()
+        try:
+            self._sender.start()
+            self._receiver.start()
+        except RuntimeError as error:  # no memory for a thread's stack
+            self._outbox.put(b"")
+            self._socket.close()
+            child_socket.close()
+            raise OutOfResources(f"the engine cannot be started: {error}") from None
         try:
             self._outbox.put(encode(Load(options)))
             loaded = self._take(loading)
@@ -174,7 +185,7 @@ class Worker:
         else:
             self._hang_up()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_S)
+                process.wait(_CLOSING_S if self._closed else _GRACE_S)
         finally:
             process.kill()
         code = process.wait()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ledlocal.runtime.llama import Context, ContextParams, Model, Row
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
+from ledlocal.runtime.taps.projection import MAX_ROWS
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.values.errors import LedlocalError, TapRefused
 from ledlocal.values.params import TapName
@@ -16,6 +17,19 @@ LOGIT_TOLERANCE = 0.02
 """Largest difference of a logit between the plain path and the tap: kernels may differ with the graph on a GPU."""
 PROBABILITY_TOLERANCE = 0.01
 """Largest difference of a probability after the cloned head: activations are rounded to fp16 or q8 in between."""
+
+
+def tap_bytes(name: TapName, model: Model, rows: int) -> int:
+    """Bytes that a tap takes beside llama.cpp's own buffers when every one of `rows` rows explores.
+
+    Plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows. Reference: the
+    output matrix in F32 on the host, rows of logits, and what gguf makes of a vocabulary, 3.5 KB per token (measured).
+    """
+    if name == "none":
+        return 0
+    if name == "reference":
+        return model.n_vocab * (4 * (model.n_embd + rows) + 3500)
+    return 4 * model.n_vocab * (2 * rows + min(MAX_ROWS, 8 * rows))
 
 
 def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap, str]:
