@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ledlocal.runtime.render import answer
 from ledlocal.runtime.template import (
     MAX_OUTPUT,
     MAX_TEMPLATE,
@@ -159,6 +164,42 @@ def test_a_template_cannot_reach_python(source: str) -> None:
         assert "\n" not in str(error)
     else:
         assert text == ""  # the sandbox answers some of these with an undefined value
+
+
+HOSTILE = ("", "\x1b[2J", "{{ 7 * 7 }}", "{% for x in range(9) %}", "</think>", "<|im_end|>", "\ud800", "\0",
+           "x" * 10_000, "%1000000000s", "__class__", "{0.__class__}")
+KWARGS = st.dictionaries(
+    st.sampled_from(["enable_thinking", "thinking", "reasoning_effort", "tools", "documents", "messages", "bos_token",
+                     "add_generation_prompt", "strftime_now", "raise_exception", "range", "self", "loop", "namespace",
+                     "date_string", "custom_tools", "builtin_tools", "controls", "__class__", "caller", "x"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-2**63, 2**64) | st.floats(allow_nan=False) | st.sampled_from(HOSTILE),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+            ["name", "type", "function", "parameters", "properties", "description", *HOSTILE]), inner, max_size=3),
+        max_leaves=8), max_size=4)
+
+
+@pytest.mark.parametrize("draws", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_no_template_argument_gets_out_of_the_sandbox(draws: int, sdist: Path) -> None:
+    """Every real template, with arguments of wrong names and types: text, or one printable line about it."""
+    folder = sdist / "vendor" / "llama.cpp" / "models" / "templates"
+    sources = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.jinja"))]
+    request = {"bos": "<s>", "eos": "</s>", "limits": {"output": MAX_OUTPUT}}
+    job = {"messages": [{"role": "user", "content": "Hello."}], "add_generation_prompt": True, "now": "2026-01-01"}
+    outcomes = Counter[str]()
+
+    @settings(max_examples=draws, deadline=None)
+    @given(st.lists(KWARGS, min_size=2, max_size=2))
+    def run(several: list[dict[str, Any]]) -> None:
+        for name, source in sources:
+            answered = answer({**request, "template": source, "jobs": [{**job, "kwargs": one} for one in several]})
+            for result in answered.get("results", [answered]):
+                [(kind, text)] = result.items()
+                outcomes[kind] += 1
+                assert kind == "text" or (kind == "failure" and text.isprintable() and len(text) <= 300), (name, result)
+
+    run()
+    assert outcomes["text"] > 5 * len(sources) and outcomes["failure"] >= 10, outcomes
 
 
 def test_jinja_is_past_its_known_sandbox_escapes() -> None:
