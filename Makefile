@@ -14,7 +14,7 @@ SOURCE := $(CACHE)/sdist/$(SDIST)
 export LEDLOCAL_SDIST_DIR = $(SOURCE)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: chat test test-all lint types check sdist clean help
+.PHONY: chat native test test-all lint types check sdist clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(DEV) ## ruff
 
 types: $(DEV) ## mypy --strict on both packages
 	$(BIN)/mypy ledlocal tui
+
+native: $(STAMP) ## compile the patched llama.cpp (about 4 minutes on 2 cores)
+	$(BIN)/ledlocal build
 
 check: lint types test ## lint, types and the quick suite
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ledlocal import slash
 from ledlocal.conversation import Conversation, Turn, new_path, write
 from ledlocal.keys import Typed
-from ledlocal.reply import Engine, Look, Reply, ReplyView, receive
+from ledlocal.reply import Engine, Look, Reply, ReplyView, Totals, receive
 from ledlocal.settings import Settings, describe
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, leave_on_signals
 from ledlocal.trace import TraceWriter
@@ -53,19 +53,25 @@ class Chat:
     def __init__(self, start: Callable[[], Engine], settings: Settings, console: Console,
                  conversation: Conversation | None = None, *, path: Path | None = None, look: Look | None = None,
                  trace: TraceWriter | None = None, ask: Callable[[str], str] | None = None,
-                 template: str | None = None, typed: Typed | None = None) -> None:
+                 template: str | None = None, typed: Typed | None = None,
+                 edit: Callable[[str], str | None] = lambda text: text) -> None:
         self._start = start
         self._engine: Engine | None = start()
         self._ask = ask or console.ask
         self._trace, self._typed = trace, typed
+        self.edit = edit
+        """Lets the user change a text in an editor; None if nothing was saved."""
+        self.keeps = path is not None
+        """Whether conversations are kept unless the user names a file."""
         self.loaded: Loaded = self._engine.loaded
         self.settings, self.console, self.path, self.template = settings, console, path, template
         self.look = look or Look()
         self.conversation = conversation or Conversation()
         self.attached = ""
         """Text that the next message begins with."""
-        self.replies: list[Reply] = []
-        """Of this session, in order."""
+        self.last: Reply | None = None
+        """Of this session."""
+        self.totals = Totals()
 
     def close(self) -> None:
         """End the engine."""
@@ -75,7 +81,9 @@ class Chat:
 
     def reply(self, text: str) -> Reply:
         """Answer a message as the next turn. Raises LedlocalError; the conversation is as before then."""
-        return self._generate(self.conversation, Turn(self.attached + text))
+        reply = self._generate(self.conversation, Turn(self.attached + text))
+        self.attached = ""
+        return reply
 
     def again(self, text: str | None = None) -> Reply:
         """Answer the last message, or `text` in its place, with other random numbers. Raises LedlocalError."""
@@ -107,8 +115,8 @@ class Chat:
             self.close()
             raise
         end = reply.finished
-        self.attached = ""
-        self.replies.append(reply)
+        self.last = reply
+        self.totals.add(end)
         self.conversation = kept.with_turn(Turn(
             turn.user, end.answer, end.thinking, end.finish, request.seed, turn.attempt,
             describe(request.thinking, "thinking"), end.ids if end.finish in ("cancelled", "length") else ()))
@@ -188,7 +196,12 @@ class Chat:
         self.console.info()
         self.save()
 
-    def save(self) -> None:
-        """Keep the conversation, if it is kept at all. Raises OutOfResources; the session goes on."""
-        if self.path is not None and self.conversation.turns:
-            write(self.path, "\n".join(self.conversation.lines()) + "\n")
+    def save(self, path: Path | None = None, forget: bool = False) -> None:
+        """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left.
+
+        Raises OutOfResources; the session goes on.
+        """
+        where = path or self.path
+        if where is not None and (self.conversation.turns or (forget and where.exists())):
+            write(where, "\n".join(self.conversation.lines()) + "\n")
+        self.path = where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from importlib import import_module
 from typing import Any
@@ -16,6 +17,7 @@ COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
     "models": "Find, fetch and describe models.",
     "trace": "Show a recorded trace, token by token.",
+    "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",
     "completion": "Completion for a shell.",
 }
@@ -53,15 +55,24 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED
         except OSError as error:
-            if error.errno == errno.EIO:  # the terminal was closed, and nobody is there to be told
+            if error.errno == errno.EIO and not error.filename and _hung_up():
                 raise click.exceptions.Exit(128 + signal.SIGHUP) from None
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                 raise
             message, code = f"{error.filename or 'cannot write the output'}: {error.strerror}", OutOfResources.exit_code
         from ledlocal.safe_text import safe_line
 
         click.echo(f"ledlocal: {safe_line(message)}", err=True)
         raise click.exceptions.Exit(code)
+
+
+def _hung_up() -> bool:
+    """Whether the terminal of this session was closed: nobody is there to be told anything."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return True
+    return False
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

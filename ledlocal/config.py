@@ -21,6 +21,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
+from ledlocal.text_file import user_path
 from ledlocal.values.errors import BadInput
 
 
@@ -39,7 +40,7 @@ class Config:
 def read_config(environ: Mapping[str, str] = os.environ) -> Config:
     """The file in $LEDLOCAL_CONFIG, else in the platform's place. Raises BadInput naming file and key."""
     named = environ.get("LEDLOCAL_CONFIG")
-    path = Path(named).expanduser() if named else user_config_path("ledlocal") / "config.toml"
+    path = user_path(named) if named else user_config_path("ledlocal") / "config.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from platformdirs import user_data_path
 
+from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Finish
 from ledlocal.values.params import Message
@@ -52,6 +53,13 @@ class Conversation:
         """One more turn."""
         return replace(self, turns=(*self.turns, turn))
 
+    def under(self, model: str) -> Conversation:
+        """The same under a model; another model's tokens mean nothing to it, so its reply cannot go on."""
+        if model == self.model:
+            return self
+        last = tuple(replace(turn, ids=()) for turn in self.turns[-1:])
+        return replace(self, model=model, turns=self.turns[:-1] + last)
+
     def undone(self) -> Conversation:
         """Without the last turn."""
         return replace(self, turns=self.turns[:-1])
@@ -87,10 +95,7 @@ class Conversation:
 
 def read_conversation(path: Path) -> Conversation:
     """Raises BadInput naming the file and the line."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+    lines = read_text(path).split("\n")
     conversation = Conversation()
     user: str | None = None
     for number, line in enumerate(lines, 1):
@@ -139,7 +144,7 @@ def new_path() -> Path:
 def path_of(name: str) -> Path:
     """The file that a name means: a path if it has a slash or ends in .jsonl, else a name among the kept ones."""
     if "/" in name or name.endswith(".jsonl"):
-        return Path(name).expanduser()
+        return user_path(name)
     if not _NAME.fullmatch(name):
         raise BadInput(f"{name!r} is no name for a conversation: letters, digits, dots and dashes, or a path")
     return folder() / f"{name}.jsonl"

@@ -47,17 +47,18 @@ def listening(answer_now: Callable[[], None], typed: Typed) -> Iterator[None]:
     stop, stopped = os.pipe()
     reader = threading.Thread(target=_read, args=(fd, stop, answer_now, typed), name="keys", daemon=True)
     suspend = signal.signal(signal.SIGTSTP, lambda *_: _suspend(fd, modes))
-    _silence(fd, modes)
-    reader.start()
     try:
+        _silence(fd, modes)
+        reader.start()
         yield
     finally:
-        os.close(stopped)
-        reader.join()
-        os.close(stop)
-        signal.signal(signal.SIGTSTP, suspend)
         with contextlib.suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(fd, termios.TCSANOW, modes)
+        signal.signal(signal.SIGTSTP, suspend)
+        os.close(stopped)
+        if reader.ident is not None:
+            reader.join()
+        os.close(stop)
 
 
 def _in_foreground(fd: int) -> bool:

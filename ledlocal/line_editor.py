@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -26,10 +27,12 @@ _FILES = ("/read", "/export", "/load")
 class LineEditor:
     """Reads what the user types; what was typed during the last answer is already there."""
 
-    def __init__(self, typed: Typed, color: bool) -> None:
+    def __init__(self, typed: Typed, color: bool, history: bool = True) -> None:
+        """`history`: lines are kept for the next session."""
         self._typed = typed
         self._session: PromptSession[str] = PromptSession(
-            history=_history(), completer=Commands(), complete_while_typing=False, key_bindings=_keys(),
+            history=_history() if history else InMemoryHistory(), completer=Commands(), complete_while_typing=False,
+            key_bindings=_keys(),
             multiline=True, prompt_continuation=". ", enable_open_in_editor=True, enable_suspend=True,
             tempfile_suffix=".txt", color_depth=None if color else ColorDepth.DEPTH_1_BIT)
 
@@ -103,6 +106,15 @@ def _keys() -> KeyBindings:
     return keys
 
 
+class _History(FileHistory):
+    """A full disk costs the history's line, not the message."""
+
+    def store_string(self, string: str) -> None:
+        """Keep a line if it can be kept."""
+        with contextlib.suppress(OSError):
+            super().store_string(string)
+
+
 def _history() -> History:
     """Lines of earlier sessions, private; of this one only where no file can be kept."""
     path: Path = user_state_path("ledlocal") / "history"
@@ -111,4 +123,4 @@ def _history() -> History:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError:
         return InMemoryHistory()
-    return FileHistory(path)
+    return _History(path)

@@ -13,15 +13,13 @@ from ledlocal.methods.led import layers_of
 from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.markers import Markers, find_markers, markers_from_vocabulary, thinking_of
 from ledlocal.runtime.memory import HOST, Need
-from ledlocal.runtime.plan import Plan, plan_of
+from ledlocal.runtime.plan import DEFAULT_CONTEXT, Plan, plan_of
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.scanner import StringArray
 from ledlocal.runtime.template import ChatTemplate
 from ledlocal.stores.location import Location, parts_of, readable
 from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.params import PRESETS
-
-DEFAULT_CONTEXT = 32768
 
 
 @dataclass(frozen=True, slots=True)

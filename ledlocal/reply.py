@@ -57,7 +57,6 @@ class Reply:
             parts.append(f"finish: {end.finish}" + (f" ({end.reason})" if end.reason else ""))
         return " · ".join(parts)
 
-
     def details(self) -> list[str]:
         """Where the reply explored, one line each."""
         end = self.finished
@@ -72,6 +71,30 @@ class Reply:
             lines += [f"  {depth:2} {'▇' * round(24 * count / most) or '▏'} {count}"
                       for depth, count in enumerate(end.led.depth_histogram) if count]
         return lines
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a session's replies come to."""
+
+    answers: int = 0
+    thinking: int = 0
+    answer: int = 0
+    explored: int = 0
+    changed: int = 0
+
+    def add(self, end: Finished) -> None:
+        """Count one more reply."""
+        self.answers += 1
+        self.thinking += end.thinking_tokens
+        self.answer += end.answer_tokens
+        self.explored += end.led.explored
+        self.changed += end.led.changed
+
+    def line(self) -> str:
+        """All of it."""
+        return (f"session   {self.answers} answers · {self.thinking} thinking + {self.answer} answer tokens · "
+                f"explored {self.explored}, changed {self.changed}")
 
 
 @dataclass(frozen=True, slots=True)

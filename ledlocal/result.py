@@ -9,9 +9,10 @@ from typing import Any
 
 from ledlocal.reply import Reply
 from ledlocal.values.events import Loaded
+from ledlocal.values.params import EngineOptions
 
 
-def to_object(reply: Reply, loaded: Loaded, sha256: str) -> dict[str, Any]:
+def to_object(reply: Reply, loaded: Loaded, options: EngineOptions, sha256: str) -> dict[str, Any]:
     """Everything about one reply: what was said, and all that it takes to repeat it. `sha256` is the model file's."""
     request, end, model = reply.request, reply.finished, loaded.model
     return {
@@ -23,14 +24,17 @@ def to_object(reply: Reply, loaded: Loaded, sha256: str) -> dict[str, Any]:
         "prompt_ids": reply.started.prompt_ids,
         "ids": end.ids,
         "seed": request.seed,
+        "stream": {"problem": request.problem, "sample": end.sample, "continued": end.continued},
         "method": {
             "thinking": asdict(request.thinking), "answer": asdict(request.answer), "max_tokens": request.max_tokens,
             "reasoning": request.reasoning, "reasoning_budget": request.reasoning_budget, "stop": request.stop,
         },
         "model": {
             "path": model.path, "sha256": sha256, "architecture": model.architecture, "layers": model.layers,
-            "context": model.context,
+            "context": model.context, "template_sha256": model.template_sha256,
+            "think": {"start": model.think_start, "end": model.think_end, "found": model.think_found},
         },
+        "engine": {key: value for key, value in asdict(options).items() if key not in ("model", "chat_template")},
         "tap": loaded.tap,
         "timing": {
             "load_s": loaded.load_s, "prefill_s": end.prefill_s, "decode_s": end.decode_s,
@@ -41,6 +45,6 @@ def to_object(reply: Reply, loaded: Loaded, sha256: str) -> dict[str, Any]:
     }
 
 
-def to_json(reply: Reply, loaded: Loaded, sha256: str) -> str:
+def to_json(reply: Reply, loaded: Loaded, options: EngineOptions, sha256: str) -> str:
     """`to_object` on one line of ASCII. Raises ValueError for a number that JSON does not have."""
-    return json.dumps(to_object(reply, loaded, sha256), ensure_ascii=True, allow_nan=False)
+    return json.dumps(to_object(reply, loaded, options, sha256), ensure_ascii=True, allow_nan=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledlocal.conversation import path_of, read_conversation, write
+from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
@@ -65,20 +66,15 @@ def _undo(chat: Chat, _rest: str) -> None:
     _need_turn(chat, "undo")
     gone = chat.conversation.turns[-1].user
     chat.conversation = chat.conversation.undone()
-    chat.save()
+    chat.save(forget=True)
     chat.say(f"forgotten: {gone if len(gone) <= 60 else gone[:57] + '...'}")
 
 
 def _edit(chat: Chat, _rest: str) -> None:
     """The last message in the user's editor, answered again."""
-    import click
-
     _need_turn(chat, "edit")
     before = chat.conversation.turns[-1].user
-    try:
-        text = click.edit(before)
-    except click.ClickException as error:
-        raise BadInput(f"the editor did not run: {error.format_message()}; set EDITOR") from None
+    text = chat.edit(before)
     if text is None or not text.strip() or text.strip() == before:
         chat.say("unchanged")
     else:
@@ -87,7 +83,10 @@ def _edit(chat: Chat, _rest: str) -> None:
 
 def _go_on(chat: Chat, _rest: str) -> None:
     _need_turn(chat, "continue")
-    if not chat.conversation.turns[-1].ids:
+    last = chat.conversation.turns[-1]
+    if not last.ids and last.finish in ("cancelled", "length"):
+        raise BadInput("no token of the last answer is known to this model; /regen answers again")
+    if not last.ids:
         raise BadInput("the last answer ended by itself; there is nothing to continue")
     chat.finish(chat.go_on())
 
@@ -135,14 +134,11 @@ def _show_params(chat: Chat) -> None:
 
 
 def _stats(chat: Chat, _rest: str) -> None:
-    if not chat.replies:
+    if chat.last is None:
         raise BadInput("no answer yet in this session")
-    chat.say("\n".join(chat.replies[-1].details()))
-    if len(chat.replies) > 1:
-        ends = [reply.finished for reply in chat.replies]
-        chat.say(f"session   {len(ends)} answers · {sum(end.thinking_tokens for end in ends)} thinking + "
-                 f"{sum(end.answer_tokens for end in ends)} answer tokens · "
-                 f"explored {sum(end.led.explored for end in ends)}, changed {sum(end.led.changed for end in ends)}")
+    chat.say("\n".join(chat.last.details()))
+    if chat.totals.answers > 1:
+        chat.say(chat.totals.line())
 
 
 def _show(chat: Chat, rest: str) -> None:
@@ -174,14 +170,12 @@ def _system(chat: Chat, rest: str) -> None:
 def _save(chat: Chat, rest: str) -> None:
     if not chat.conversation.turns:
         raise BadInput("nothing to save yet")
-    if rest:
-        path = path_of(rest)
-        if path.exists() and path != chat.path:
-            raise BadInput(f"{path} exists; choose another name")
-        chat.path = path
-    if chat.path is None:
+    path = path_of(rest) if rest else chat.path
+    if path is None:
         raise BadInput("/save takes a name")
-    chat.save()
+    if path.exists() and path != chat.path:
+        raise BadInput(f"{path} exists; choose another name")
+    chat.save(path)
     chat.say(f"saved as {chat.path}; every answer is added to it")
 
 
@@ -189,15 +183,16 @@ def _load(chat: Chat, rest: str) -> None:
     if not rest:
         raise BadInput("/load takes a name or a file")
     path = path_of(rest)
-    chat.conversation = read_conversation(path)
-    chat.path = path
+    chat.conversation = read_conversation(path).under(chat.conversation.model)
+    if chat.keeps:
+        chat.path = path
     chat.say(f"{len(chat.conversation.turns)} turns of {path}")
 
 
 def _export(chat: Chat, rest: str) -> None:
     if not rest:
         raise BadInput("/export takes a file: a Markdown document is written")
-    path = Path(rest).expanduser()
+    path = user_path(rest)
     if path.exists():
         raise BadInput(f"{path} exists; choose another name")
     write(path, chat.conversation.markdown())
@@ -205,16 +200,10 @@ def _export(chat: Chat, rest: str) -> None:
 
 
 def _read(chat: Chat, rest: str) -> None:
-    path = Path(rest).expanduser()
     if not rest:
         raise BadInput("/read takes a text file; the next message begins with it")
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise BadInput(f"{path} has {path.stat().st_size} bytes; /read takes at most {LARGEST_FILE}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise BadInput(f"{path}: {cause}") from None
+    path = user_path(rest)
+    text = read_text(path, LARGEST_FILE)
     chat.attached += f"{path.name}:\n{text.rstrip()}\n\n"
     chat.say(f"the next message begins with {path.name}, {len(text)} characters")
 

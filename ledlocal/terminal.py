@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import shutil
@@ -19,7 +18,6 @@ from ledlocal.values.errors import OutOfResources
 INDENT = 10
 """Columns before the values of a banner's line, where its continuation stands."""
 Color = Literal["auto", "always", "never"]
-COLORS: tuple[Color, ...] = ("auto", "always", "never")
 
 DIM = "2"
 SAME = "2;4;36"
@@ -39,8 +37,13 @@ def confidence_style(confidence: float) -> str:
 class Screen:
     """One output stream. A terminal gets safe text, signs and perhaps colour; a pipe gets the exact text."""
 
-    def __init__(self, stream: TextIO, color: Color = "auto", environ: Mapping[str, str] = os.environ) -> None:
-        """`color` auto: on a terminal, unless NO_COLOR is set or TERM is dumb."""
+    def __init__(self, stream: TextIO | None, color: Color = "auto",
+                 environ: Mapping[str, str] = os.environ) -> None:
+        """`color` auto: on a terminal, unless NO_COLOR is set or TERM is dumb.
+
+        `stream` None, where the caller closed it (>&-): what is written is dropped.
+        """
+        stream = stream or io.StringIO()
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without a character must not stop an answer
         self._stream = stream
@@ -105,9 +108,7 @@ class Console:
     """The screens of a command: results on `out`, everything else on `err`."""
 
     def __init__(self, color: Color = "auto", quiet: bool = False) -> None:
-        # Python has no stream where the caller closed one (>&-)
-        self.out = Screen(sys.stdout or io.StringIO(), color)
-        self.err = Screen(sys.stderr or io.StringIO(), color)
+        self.out, self.err = Screen(sys.stdout, color), Screen(sys.stderr, color)
         self.quiet = quiet
         self._noted: set[str] = set()
 
@@ -127,11 +128,7 @@ class Console:
         self.err.line(f"ledlocal: {safe_line(str(error))}", ERROR)
 
     def ask(self, prompt: str) -> str:
-        """Read a line with line editing. Raises EOFError at the end of input, KeyboardInterrupt on Ctrl-C."""
-        if self.out.tty:
-            if importlib.util.find_spec("readline"):
-                importlib.import_module("readline")  # its import gives input() editing and history
-            return input(prompt)
+        """Read a line where there is no line editor. Raises EOFError at the end, KeyboardInterrupt on Ctrl-C."""
         self.err.write(prompt)
         line = sys.stdin.readline()
         if not line:

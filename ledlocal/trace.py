@@ -111,12 +111,14 @@ class TraceWriter:
 
 
 def read_trace(path: Path) -> Iterator[Token]:
-    """The tokens of a trace file, one at a time. Raises BadInput naming file and line."""
+    """The tokens of a trace file, one at a time; a torn last line is left out. Raises BadInput naming file and line."""
     number = 0
     try:
         with path.open("rb") as file:
             for line in file:
                 number += 1
+                if not line.endswith(b"\n"):
+                    return  # torn: the command that wrote it was killed
                 yield from_record(json.loads(line))
     except OSError as error:
         raise BadInput(f"{path}: cannot read the trace: {error.strerror}") from None

@@ -46,12 +46,14 @@ class WordWrap:
         self._column, self._word = 0, []
 
     def _space(self, text: str, style: str) -> None:
-        if self._column + _width(text) >= self._columns():
+        column = self._column
+        for space in text:
+            column += 8 - column % 8 if space == "\t" else _width(space)
+        if column >= self._columns():
             self._new_line()
             return
         self._put(text, style)
-        self._column += _width(text)
-        self._word = []
+        self._column, self._word = column, []
 
     def _letters(self, text: str, style: str) -> None:
         room = self._columns() - 1

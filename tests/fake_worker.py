@@ -14,7 +14,7 @@ from ledlocal.values.events import Event, Exploration, Finish, Finished, Loaded,
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.server import main
 
-FACTS = ModelFacts("m.gguf", "fake", "fake", 1, 2, 16, 16, 1, None, None, "none", {}, False)
+FACTS = ModelFacts("m.gguf", "fake", "fake", 1, 2, 16, 16, 1, None, None, "none", {}, False, "")
 
 
 def token(request: int, sample: int, i: int, text: str = "x", confidence: float = 0.5) -> Token:

@@ -99,3 +99,18 @@ def test_shells_get_their_completion() -> None:
     for shell, sign in (("bash", "complete -o nosort"), ("zsh", "compdef"), ("fish", "complete --no-files")):
         result = run("completion", shell)
         assert result.exit_code == 0 and sign in result.stdout and "_LEDLOCAL_COMPLETE" in result.stdout
+
+
+def test_a_model_of_the_configuration_gives_way_to_one_that_is_typed(engine: FakeEngine, config: Path) -> None:
+    config.write_text('[chat]\nmodel = "none.gguf"\n')
+    engine.enqueue(reply("x"))
+    assert run("chat", "demo", "hi").exit_code == 0
+    assert engine.options[0].model == str(DEMO)
+    assert engine.requests[0].messages is not None and engine.requests[0].messages[-1].content == "hi"
+    assert "none.gguf" in run("chat", "-p", "hi").stderr
+
+
+def test_the_home_of_nobody_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDLOCAL_CONFIG", "~nobody-of-that-name/x")
+    result = run("chat", "demo", "hi")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1) and "~nobody-of-that-name/x" in result.stderr

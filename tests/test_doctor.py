@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gguf import GGMLQuantizationType
+from tiny_models import tiny_model
 
 from ledlocal import doctor
 from ledlocal.models import DEMO
 from ledlocal.runtime.build import Build, Device
 from ledlocal.values.errors import EngineDied
 
-CPU_ONLY = Build("0.3.36", "CPU : AVX2 = 1 | AMX_INT8 = 0 | ", False, (Device("CPU", "a CPU", False, 1),))
+CPU_ONLY = Build("0.3.36", "CPU : AVX2 = 1 | AMX_INT8 = 0 | ", "libllama.so", False, False,
+                 (Device("CPU", "a CPU", False, 1),))
 
 
 def test_the_real_command() -> None:
@@ -23,10 +27,33 @@ def test_the_real_command() -> None:
                           text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     found = {record["name"]: record for record in map(json.loads, done.stdout.splitlines())}
-    assert list(found) == ["engine", "gpu", "tap", "deep", "models", "cache", "kept", "config", "terminal"]
+    assert list(found) == ["engine", "library", "gpu", "tap", "deep", "models", "cache", "kept", "config", "terminal"]
     assert "0.3.36" in found["engine"]["text"]
-    assert found["tap"]["text"] == f"plugin reads the layers of {DEMO.name}; its self-test passed"
-    assert "on 16 tokens" in found["deep"]["text"]
+    tap = "native" if "patched" in found["library"]["text"] else "plugin"
+    assert found["tap"]["text"] == f"{tap} reads the layers of {DEMO.name}; its self-test passed"
+    assert f"{tap} and reference on 12 prompts: 768 probabilities differ by at most" in found["deep"]["text"]
+
+
+@pytest.mark.parametrize("head", [GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q4_K])
+def test_a_sound_quantized_model_passes(head: GGMLQuantizationType, tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "m.gguf", "qwen3", n_embd=256, head_type=head)
+    [deep] = [finding for finding in doctor._tap(path, True) if finding.name == "deep"]
+    assert deep.state == "ok", deep
+
+
+def test_a_head_that_the_reference_does_not_know_is_a_note(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "m.gguf", "gemma3n")
+    [tap, *_] = found = list(doctor._tap(path, True))
+    assert "wrong" not in {finding.state for finding in found} or tap.state == "wrong", found
+
+
+def test_a_broken_configuration_does_not_stop_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[nonsense]")
+    done = subprocess.run([sys.executable, "-P", "-m", "ledlocal", "doctor", "--json"], capture_output=True, text=True,
+                          check=False, env={**os.environ, "LEDLOCAL_CONFIG": str(path)})
+    wrong = [record["name"] for record in map(json.loads, done.stdout.splitlines()) if record["state"] == "wrong"]
+    assert (done.returncode, wrong) == (1, ["config"])
 
 
 def find(name: str, build: Build, monkeypatch: pytest.MonkeyPatch, folder: Path) -> doctor.Finding:
@@ -82,5 +109,6 @@ def test_the_configuration_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_terminals() -> None:
-    assert doctor._terminal({}).state in ("ok", "note")
-    assert "NO_COLOR" in doctor._terminal({"NO_COLOR": "1"}).text
+    assert "no TERM" in doctor._terminal({}).text
+    assert "xterm" in doctor._terminal({"TERM": "xterm", "NO_COLOR": "1"}).text
+    assert "NO_COLOR" in doctor._terminal({"TERM": "xterm", "NO_COLOR": "1"}).text

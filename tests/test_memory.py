@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_models import tiny_model
@@ -204,3 +205,33 @@ def test_available_memory_in_a_v1_group(tmp_path: Path) -> None:
         "cgroup/memory/memory.limit_in_bytes": "5000\n", "cgroup/memory/memory.usage_in_bytes": "4000\n",
         "cgroup/memory/memory.stat": "total_inactive_file 500\n"})
     assert available_memory(*where) == 1500
+
+
+@linux
+def test_layers_leave_a_gpu_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine in words: 33 layers of 384 MiB, 8 GiB on the GPU and 6 on the host; the host gives where it takes."""
+    layer, gib = 384 << 20, 1 << 30
+
+    class Machine:
+        known, model = True, SimpleNamespace(n_layer=32)
+
+        def __init__(self, options: EngineOptions, _extra: bool, gpu_layers: int | None = None) -> None:
+            self.gpu_layers = options.gpu_layers if gpu_layers is None else gpu_layers
+
+        def needs(self, params: int) -> dict[str, Need]:
+            on_gpu = 33 if self.gpu_layers is None else self.gpu_layers
+            return {HOST: Need(layer * (33 - on_gpu), 1000), "CUDA0": Need(layer * on_gpu, 100 * params)}
+
+        def free(self, _devices: object) -> dict[str, int]:
+            return {HOST: 6 * gib, "CUDA0": 8 * gib}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("ledlocal.runtime.footprint.Footprint", Machine)
+    monkeypatch.setattr("ledlocal.runtime.plan.params_of", lambda _options, context: context)
+    plan = plan_load(EngineOptions("m.gguf"), 8192, False)
+    assert (plan.gpu_layers, plan.context) == (19, 8192)  # 20 and the margin are 8 GiB without a cache
+    assert plan_load(EngineOptions("m.gguf", gpu_layers=18), 8192, False).gpu_layers == 18
+    with pytest.raises(OutOfResources, match="on CUDA0"):
+        plan_load(EngineOptions("m.gguf", gpu_layers=30), 8192, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from fake_engine import LOADED, FakeEngine, finished, reply, token
 
 from ledlocal.chat import Chat
+from ledlocal.commands.chat import edit_text
 from ledlocal.conversation import Conversation, Turn, folder, latest, path_of, read_conversation, write
 from ledlocal.models import DEMO
 from ledlocal.settings import Settings
@@ -42,7 +44,8 @@ def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: py
                 raise EOFError
             return line
 
-        run.chat = Chat(lambda: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask)  # type: ignore[attr-defined]
+        run.chat = Chat(lambda: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask,
+                        edit=edit_text)  # type: ignore[attr-defined]
         assert run.chat.run() == 0  # type: ignore[attr-defined]
         return capsys.readouterr().err.partition("Ctrl-D leaves\n")[2]
 
@@ -191,7 +194,7 @@ def test_save_load_and_export(talk: Callable[..., str], engine: FakeEngine, tmp_
     assert f"ledlocal: {tmp_path}/talk.md exists; choose another" in shown
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
     assert (tmp_path / "talk.md").read_text().count("## You") == 2
-    shown = talk("/load mine", "/undo", "c", "/load none", "/save a,b", "/load a b")
+    shown = talk("/load mine", "/undo", "c", "/load none", "/save a,b", "/load a b", path=path_of("another"))
     assert "2 turns of" in shown and "ledlocal: " in shown
     assert asked(engine, 2) == ["a", "one", "c"]
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "three"]
@@ -239,3 +242,57 @@ def test_a_full_disk_keeps_the_old_file_and_the_session(talk: Callable[..., str]
     assert f"ledlocal: cannot save {path}: No space left\n" in shown
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
     assert OutOfResources.exit_code == 4
+
+
+def test_another_models_tokens_are_not_continued(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    stopped = Turn("a", "one", finish="cancelled", ids=(7, 8))
+    write(path, "\n".join(Conversation(model="other", turns=(stopped,)).lines()) + "\n")
+    engine.enqueue(reply("two"))
+    shown = talk(f"/load {path}", "/continue", "b", conversation=Conversation(model="mine"),
+                 path=tmp_path / "own.jsonl")
+    assert "no token of the last answer is known to this model" in shown
+    assert asked(engine, 0) == ["a", "one", "b"] and engine.requests[0].continues == ()
+    assert read_conversation(path).model == "mine"
+
+
+def test_a_name_that_cannot_be_saved_is_not_kept(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    shown = talk("a", "/save /proc/nowhere/x.jsonl", "b", path=own)
+    assert shown.count("cannot save") == 1
+    assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
+
+
+def test_an_attached_file_waits_for_the_next_message(talk: Callable[..., str], engine: FakeEngine,
+                                                     tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("notes")
+    for answer in ("one", "two", "three"):
+        engine.enqueue(reply(answer))
+    talk("a", f"/read {tmp_path}/n.txt", "/regen", "b")
+    assert asked(engine, 1) == ["a"]
+    assert asked(engine, 2) == ["a", "two", "n.txt:\nnotes\n\nb"]
+
+
+def test_files_that_are_no_text_are_refused(talk: Callable[..., str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    shown = talk("/read /dev/zero", f"/read {tmp_path}/fifo", "/read ~nobody-of-that-name/x", f"/load {tmp_path}/fifo",
+                 f"/read {tmp_path}", "/export ~nobody-of-that-name/x")
+    assert [line.startswith("ledlocal: ") for line in shown.splitlines() if line] == [True] * 6
+
+
+def test_undo_of_the_only_turn_is_kept(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    engine.enqueue(reply("one"))
+    talk("a", "/undo", path=tmp_path / "own.jsonl")
+    assert read_conversation(tmp_path / "own.jsonl").turns == ()
+
+
+def test_a_conversation_that_is_not_kept_leaves_the_loaded_file_alone(
+        talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    write(path, "\n".join(Conversation(turns=(Turn("a", "one"),)).lines()) + "\n")
+    before = path.read_bytes()
+    engine.enqueue(reply("two"))
+    talk(f"/load {path}", "b")
+    assert path.read_bytes() == before

@@ -39,6 +39,13 @@ def test_a_file_is_chosen_as_llama_cpp_does() -> None:
     assert choose(names, "Q5_K_M") is None and choose(names[:1], "") is None and choose([], "") is None
 
 
+def test_a_quant_is_a_word_of_its_own() -> None:
+    names = ["m-BF16.gguf", "m-IQ4_XS.gguf", "m-F16.gguf"]
+    assert choose(names, "F16") == "m-F16.gguf"
+    assert choose(names, "Q4_XS") is None
+    assert quant_of("sha256-" + "f3ab" * 16) == ""
+
+
 def test_parts_of_a_split_model() -> None:
     assert part_names("a/m-00002-of-00003.gguf") == [f"a/m-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
     assert part_names("a/m.gguf") == ["a/m.gguf"]

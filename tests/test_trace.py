@@ -104,9 +104,18 @@ def test_damage_names_file_and_line(tmp_path: Path, damage: bytes) -> None:
 def test_wrong_values_are_damage(tmp_path: Path, key: str, value: object) -> None:
     record = to_record(token("x", candidates=PROJECTED)) | {key: value}
     path = tmp_path / "t"
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record) + "\n")
     with pytest.raises(BadInput, match="t, line 1: not a trace"):
         list(read_trace(path))
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.jsonl", token("x"), token("y", i=1))
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for end in range(first, len(whole)):
+        path.write_bytes(whole[:end])
+        assert [one.text for one in read_trace(path)] == ["x"]
 
 
 def test_no_trace_at_all(tmp_path: Path) -> None:

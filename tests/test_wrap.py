@@ -26,7 +26,7 @@ class Terminal:
                 self.lines.append("")
             else:
                 self.lines[-1] += letter
-                assert wcswidth(self.lines[-1]) < self.columns
+                assert wcswidth(self.lines[-1].expandtabs()) < self.columns
 
     def take_back(self, columns: int) -> None:
         while columns > 0:
@@ -68,3 +68,9 @@ def test_no_word_is_broken_however_the_text_comes(words: list[str], data: st.Dat
         for line, following in pairwise(lines):
             # the next word did not fit
             assert wcswidth(line.rstrip()) + 1 + wcswidth(following.split()[0]) >= columns - 1
+
+
+def test_tabs_go_to_the_next_multiple_of_eight() -> None:
+    assert shown(["\tab ", "cde"], 12) == ["\tab ", "cde"]
+    assert shown(["a\tb"], 10) == ["a\tb"]
+    assert shown(["a\tb"], 9) == ["a\t", "b"]

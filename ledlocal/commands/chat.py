@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ledlocal.commands.values import Configured
 from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError
@@ -64,7 +65,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-c", "--ctx-size", type=int, metavar="N", help="Context in tokens. [trained, at most 32768]")
 @click.option("-ngl", "--gpu-layers", default="auto", metavar="auto|N", help="Layers on the GPU. [auto]")
 @click.option("-t", "--threads", type=int, metavar="N", help="CPU threads. [physical cores]")
-@click.option("--tap", type=click.Choice(["auto", "plugin", "reference", "none"]), default="auto",
+@click.option("--tap", type=click.Choice(["auto", "native", "plugin", "reference", "none"]), default="auto",
               help="How intermediate layers are read. [auto]")
 @click.option("--chat-template-file", type=click.Path(path_type=Path), metavar="FILE", help="Replaces the file's own.")
 @click.option("--think-tags", metavar="START,END", help="Thinking markers, if they are not found.")
@@ -110,7 +111,7 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     console = Console(flags["color"], flags["quiet"])
     if location.origin not in ("embedded", "file"):
         console.info(f"model     {location.said()}")
-    kept = replace(kept, model=model or "demo")
+    kept = kept.under(model or "demo")
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
         talk = _open(options, settings, console, kept, path if prompt is None else None, trace, flags)
@@ -119,7 +120,7 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
             sys.exit(talk.run())
         reply = talk.ask_once(prompt, show=not flags["as_json"])
         if flags["as_json"]:
-            click.echo(to_json(reply, talk.loaded, sha256_of_parts(parts_of(location.path))))
+            click.echo(to_json(reply, talk.loaded, options, sha256_of_parts(parts_of(location.path))))
     sys.exit({"cancelled": INTERRUPTED, "invalid": LedlocalError.exit_code}.get(reply.finished.finish, 0))
 
 
@@ -135,10 +136,18 @@ def _open(options: EngineOptions, settings: Settings, console: Console, kept: Co
         from ledlocal.line_editor import LineEditor
 
         typed = Typed()
-        ask = LineEditor(typed, console.out.color).ask
+        ask = LineEditor(typed, console.out.color, history=not flags["no_save"]).ask
     look = Look(flags["show_thinking"], flags["color_by"])
     return Chat(lambda: start_engine(options), settings, console, kept, path=path, look=look, trace=trace, ask=ask,
-                template=options.chat_template, typed=typed)
+                template=options.chat_template, typed=typed, edit=edit_text)
+
+
+def edit_text(text: str) -> str | None:
+    """A text as the user left it in $EDITOR; None if it was not saved. Raises BadInput."""
+    try:
+        return click.edit(text)
+    except click.ClickException as error:
+        raise BadInput(f"the editor did not run: {error.format_message()}; set EDITOR") from None
 
 
 def start_engine(options: EngineOptions) -> Engine:
@@ -180,7 +189,8 @@ def _prompt(prompt: str | None, as_json: bool) -> str | None:
 def _model_and_prompt(words: tuple[str, ...], model: str | None, prompt: str | None) -> tuple[str | None, str | None]:
     """MODEL and PROMPT from their flags, and from the words in that order."""
     free = list(words)
-    if model is None and free:
+    typed = click.get_current_context().get_parameter_source("model") == ParameterSource.COMMANDLINE
+    if not typed and free:  # a model of the environment or the configuration file gives way
         model = free.pop(0)
     if prompt is None and free:
         prompt = free.pop(0)

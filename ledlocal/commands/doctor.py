@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
+from ledlocal.values.errors import BadInput
+
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--deep", is_flag=True, help="Also compare the plugin tap with the reference on MODEL.")
+@click.option("--deep", is_flag=True, help="Also compare the tap with the slow reference on MODEL.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")
 def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
@@ -22,7 +24,11 @@ def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
     from ledlocal.models import resolve
     from ledlocal.terminal import CHANGED, DIM, ERROR, Screen
 
-    path = resolve(model, offline=True, aliases=read_config().models).path
+    try:
+        aliases = read_config().models
+    except BadInput:
+        aliases = {}  # told among the findings
+    path = resolve(model, offline=True, aliases=aliases).path
     screen = Screen(sys.stdout, color)
     styles = {"ok": "", "note": CHANGED, "wrong": ERROR}
     wrong = False

@@ -84,7 +84,7 @@ def pull(model: str) -> None:
     repo = repository(name)
     if repo is None:
         raise BadInput(f"{name} is nothing to pull: that takes user/repo[:quant] of the Hugging Face hub")
-    click.echo(str(hub.fetch(*repo).path))
+    _print(str(hub.fetch(*repo).path))
 
 
 @models.command()
@@ -92,15 +92,16 @@ def pull(model: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(model: str, yes: bool) -> None:
     """Delete MODEL from the hub's cache; what other programs keep is left to them."""
+    from ledlocal.safe_text import safe_line
     from ledlocal.stores import hub
     from ledlocal.stores.location import readable
 
     location = _located(model, offline=True)
     if location.origin != hub.ORIGIN:
         raise BadInput(f"{model} is not in the hub's cache but {location.origin}: {location.path}; it is left alone")
-    if not yes and not (sys.stdin.isatty() and click.confirm(f"delete {location.said()}?", err=True)):
+    if not yes and not (sys.stdin.isatty() and click.confirm(f"delete {safe_line(location.said())}?", err=True)):
         raise BadInput(f"{model} is kept; -y deletes it without asking")
-    click.echo(f"{readable(hub.remove(location))} are free again")
+    _print(f"{readable(hub.remove(location))} are free again")
 
 
 @models.command()
@@ -108,7 +109,14 @@ def rm(model: str, yes: bool) -> None:
 @_OFFLINE
 def path(model: str, offline: bool) -> None:
     """Print where MODEL lies, fetching it if it must be."""
-    click.echo(str(_located(model, offline).path))
+    _print(str(_located(model, offline).path))
+
+
+def _print(text: str) -> None:
+    """Exact in a pipe; on a terminal, strangers' file names are shown safely."""
+    from ledlocal.terminal import Screen
+
+    Screen(sys.stdout).write(text + "\n")
 
 
 def _located(model: str, offline: bool) -> Location:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from ledlocal.config import Config, read_config
+from ledlocal.terminal import Screen
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
@@ -57,8 +59,9 @@ def defaults(command: click.Command, config: Config) -> dict[str, Any]:
 
 def print_values(ctx: click.Context, settings: Settings, model: str | None) -> None:
     """Every option with its value and its source, then what is in effect."""
+    screen = Screen(sys.stdout)
     config = read_config()
-    click.echo(f"# configuration file: {config.path}{'' if config.exists else ' (none)'}")
+    screen.line(f"# configuration file: {config.path}{'' if config.exists else ' (none)'}")
     rows = []
     for option in _options(ctx.command):
         value = ctx.params.get(str(option.name))
@@ -68,10 +71,10 @@ def print_values(ctx: click.Context, settings: Settings, model: str | None) -> N
         rows.append((long_name(option), "-" if value is None or value == () else str(value), _source(source, option)))
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for name, shown, source_name in rows:
-        click.echo(f"{name:{widths[0]}}  {shown:{widths[1]}}  {source_name}")
-    click.echo("# in effect, before a model file's own defaults for what is not set:")
+        screen.line(f"{name:{widths[0]}}  {shown:{widths[1]}}  {source_name}")
+    screen.line("# in effect, before a model file's own defaults for what is not set:")
     for phase in ("thinking", "answer"):
-        click.echo(f"# {phase:9} {settings.sampling(phase, None)}")
+        screen.line(f"# {phase:9} {settings.sampling(phase, None)}")
 
 
 def _options(command: click.Command) -> list[click.Option]:

@@ -79,8 +79,6 @@ class Engine:
         return self._next_id
 
     def _check(self, request: Request) -> None:
-        if request.first_sample < 0:
-            raise BadInput(f"first_sample must not be negative, and it is {request.first_sample}")
         self._session.check_continued(request.continues)
         for sampling in (request.thinking, request.answer):
             if sampling.led.d > self._session.depth:

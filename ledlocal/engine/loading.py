@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ledlocal.runtime.markers import (
     phase_of,
     thinking_of,
 )
-from ledlocal.runtime.plan import Plan, params_of, plan_load
+from ledlocal.runtime.plan import DEFAULT_CONTEXT, Plan, params_of, plan_load
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.prompt import build_prompt
 from ledlocal.runtime.taps.choice import open_tap
@@ -31,7 +32,6 @@ from ledlocal.values.errors import BadInput, LedlocalError, TapRefused
 from ledlocal.values.events import Loaded, ModelFacts
 from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
 
-DEFAULT_CONTEXT = 32768
 _SAMPLING_KEYS = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
 
 
@@ -60,7 +60,8 @@ class Session:
         wanted = self._context_wanted(header, options)
         name = header.metadata.get("general.name")
         self._name = name if isinstance(name, str) else path.stem
-        self._sampling = _own_sampling(header)
+        self._sampling, left_out = _own_sampling(header)
+        self._notices += left_out
         # a large vocabulary's header takes several MB, and nothing below needs it
         del header
         release_memory()
@@ -135,7 +136,9 @@ class Session:
             str(self.model.path), self._name, self.model.architecture, self.model.n_layer, self.vocabulary.n, self.room,
             self._trained, options.slots,
             markers.start if markers else None, markers.ends[0] if markers else None,
-            markers.found if markers else "none", self._sampling, self._template is not None)
+            markers.found if markers else "none", self._sampling, self._template is not None,
+            hashlib.sha256(self._template_text.encode("utf-8", "surrogateescape")).hexdigest()
+            if self._template_text is not None else "")
 
     @property
     def cache_bytes(self) -> int:
@@ -224,10 +227,23 @@ class Session:
         return (starts, ends) if own else None
 
 
-def _own_sampling(header: Header) -> dict[str, float]:
-    """The file's own `general.sampling.*` values, by the names of Sampling."""
-    values = {field: header.metadata.get(f"general.sampling.{key}") for key, field in _SAMPLING_KEYS.items()}
-    return {field: float(value) for field, value in values.items() if isinstance(value, int | float)}
+def _own_sampling(header: Header) -> tuple[dict[str, float], list[str]]:
+    """The file's own `general.sampling.*` values, by the names of Sampling, and sentences about those left out."""
+    found: dict[str, float] = {}
+    notices = []
+    for key, field in _SAMPLING_KEYS.items():
+        value = header.metadata.get(f"general.sampling.{key}")
+        if not isinstance(value, int | float):
+            continue
+        if field == "top_k" and value < 0:  # llama.cpp: off
+            value = 0
+        try:
+            Sampling(**{field: int(value) if field == "top_k" else float(value)})  # type: ignore[arg-type]
+        except (BadInput, ValueError, OverflowError):
+            notices.append(f"the file's general.sampling.{key} is {value}; it is left out")
+        else:
+            found[field] = float(value)
+    return found, notices
 
 
 @cache

@@ -7,14 +7,13 @@ quantized weights with two or more columns. One product in a child process tells
 from __future__ import annotations
 
 import ctypes
-import subprocess
-import sys
 from functools import cache
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 
 from ledlocal.runtime import ggml
+from ledlocal.runtime.child import run_child
+from ledlocal.runtime.library import C
 
 NOTICE = ("this build of llama.cpp crashes in its AMX kernels (GCC bug 114098): they are switched off; "
           "rebuild llama-cpp-python with GCC 12.4, 13.3 or later for faster prompts")
@@ -26,8 +25,7 @@ def usable() -> bool:
     """Whether weights may be repacked for AMX; True where the library has no AMX code."""
     if b"AMX_INT8 = 1" not in C.llama_print_system_info():
         return True
-    child = subprocess.run([sys.executable, "-P", "-m", "ledlocal.runtime.amx"], capture_output=True)
-    return child.returncode >= 0  # below 0: ended by a signal
+    return run_child("ledlocal.runtime.amx").returncode >= 0  # below 0: ended by a signal
 
 
 def _multiply() -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import json
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
+from ledlocal.runtime.child import run_child
 from ledlocal.values.errors import EngineDied
 
 
@@ -30,13 +29,17 @@ class Build:
     version: str
     features: str
     """llama.cpp's own list of what was compiled in."""
+    library: str
+    """The file of libllama that is loaded."""
+    native: bool
+    """It has the patch."""
     amx_crashes: bool
     devices: tuple[Device, ...]
 
 
 def survey() -> Build:
     """Ask the installed library. Raises EngineDied if it cannot even be loaded."""
-    child = subprocess.run([sys.executable, "-P", "-m", "ledlocal.runtime.build"], capture_output=True, text=True)
+    child = run_child("ledlocal.runtime.build")
     if child.returncode:
         last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
         raise EngineDied(f"llama.cpp does not load: {last}")
@@ -45,9 +48,8 @@ def survey() -> Build:
 
 
 def _look() -> Build:
-    import llama_cpp.llama_cpp as C
-
     from ledlocal.runtime import amx, ggml
+    from ledlocal.runtime.library import C, is_native, library_path
     from ledlocal.runtime.llama import start_backend
 
     start_backend()
@@ -58,7 +60,8 @@ def _look() -> Build:
         ggml.device_memory(pointer, free, total)
         devices.append(Device(ggml.device_name(pointer).decode(), ggml.device_description(pointer).decode(),
                               ggml.device_type(pointer) != ggml.CPU_DEVICE, total.value))
-    return Build(version("llama-cpp-python"), C.llama_print_system_info().decode(), not amx.usable(), tuple(devices))
+    return Build(version("llama-cpp-python"), C.llama_print_system_info().decode(), str(library_path()),
+                 is_native(), not amx.usable(), tuple(devices))
 
 
 if __name__ == "__main__":

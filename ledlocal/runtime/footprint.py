@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import llama_cpp.llama_cpp as C
-
 from ledlocal.runtime import ggml
+from ledlocal.runtime.install import PINNED
+from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, ContextParams, Model
 from ledlocal.runtime.memory import HOST, Need, available_memory
 from ledlocal.runtime.taps.choice import tap_bytes
@@ -38,7 +38,7 @@ class _Node(c.Structure):
 
 def _breakdown() -> c._NamedFuncPointer | None:
     """The library's function; None where its answer cannot be read."""
-    if sys.platform != "linux" or version("llama-cpp-python") != ggml.PINNED:
+    if sys.platform != "linux" or version("llama-cpp-python") != PINNED:
         return None
     function: c._NamedFuncPointer | None = getattr(C._lib, "_Z26llama_get_memory_breakdownPK13llama_context", None)
     if function is not None:

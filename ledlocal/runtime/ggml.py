@@ -10,14 +10,12 @@ import ctypes as c
 from importlib.metadata import version
 from typing import Any
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ledlocal.runtime.install import PINNED
+from ledlocal.runtime.library import C
 from ledlocal.values.errors import TapRefused
-
-PINNED = "0.3.36"
-"""Release of llama-cpp-python whose structs are mirrored here."""
 
 F32, I32 = 0, 26
 """enum ggml_type."""

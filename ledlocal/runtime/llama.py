@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
+from ledlocal.runtime.library import C
 from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 
 Arrayf = NDArray[np.float32]

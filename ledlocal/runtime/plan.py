@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ledlocal.runtime.child import run_child
 from ledlocal.runtime.memory import HOST, STEP, Need, Needs, most_context, most_layers, shortage
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.params import EngineOptions
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ledlocal.runtime.footprint import Footprint
     from ledlocal.runtime.llama import ContextParams
 
+DEFAULT_CONTEXT = 32768
+"""Tokens, unless asked otherwise or trained with fewer."""
 LEAST = 4096
 """Tokens of context for which layers leave the GPU, unless a context was asked for."""
 UNIFIED_SLOTS = 16
@@ -71,7 +73,8 @@ def plan_load(options: EngineOptions, wanted: int, extra_buffers: bool) -> Plan:
         with closing(Footprint(options, extra_buffers, layers)) as part:
             return part.needs(params_of(options, least))
 
-    layers = most_layers(needs_with, whole.model.n_layer + 1, free)
+    on_gpus = {device: amount for device, amount in free.items() if device != HOST}  # the host gives where they take
+    layers = most_layers(needs_with, whole.model.n_layer + 1, on_gpus)
     with closing(Footprint(options, extra_buffers, layers)) as part:
         return _planned(part, options, wanted, free)
 
@@ -101,8 +104,7 @@ def plan_of(path: Path, wanted: int) -> Plan:
 
     Raises BadInput, OutOfResources or EngineDied.
     """
-    child = subprocess.run([sys.executable, "-P", "-m", "ledlocal.runtime.plan", str(path), str(wanted)],
-                           capture_output=True, text=True, errors="backslashreplace")
+    child = run_child("ledlocal.runtime.plan", str(path), str(wanted))
     if child.returncode:
         last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
         raise EngineDied(f"{path}: llama.cpp died while planning its memory: {last}")

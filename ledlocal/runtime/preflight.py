@@ -24,6 +24,8 @@ from ledlocal.values.errors import BadInput
 
 _TABLES = {"ffn_gate_tid2eid": "I32", "d2t": "I64"}
 """Tensors that hold token or expert numbers (conversion/deepseek.py, conversion/llama.py)."""
+LEAST_CONTEXT = 16
+"""Tokens; with fewer, llama.cpp's batches are smaller than what a session decodes at a time."""
 _CONVOLUTION = re.compile(r"(ssm_conv1d(_[qkv])?|shortconv\.conv)\.weight$")
 
 ALIGNMENT = 32
@@ -63,7 +65,7 @@ def _architecture(keys: Keys) -> None:
 def _shape(keys: Keys) -> None:
     """Layers and widths (load_hparams), and what the graphs divide by."""
     layers = keys.integer("block_count", 1, 512)
-    keys.integer("context_length", 1, 1 << 24)
+    keys.integer("context_length", LEAST_CONTEXT, 1 << 24)
     keys.integer("embedding_length", 1, 1 << 20)
     keys.integer("nextn_predict_layers", 0, layers - 1, 0)
     keys.integer("leading_dense_block_count", 0, layers, 0)

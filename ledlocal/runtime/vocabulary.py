@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import llama_cpp.llama_cpp as C
-
+from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import log_lines, start_backend
 from ledlocal.values.errors import BadInput
 

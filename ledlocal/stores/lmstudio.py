@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ def folders(home: Path | None = None) -> list[Path]:
     homes = [home / ".lmstudio", home / ".cache" / "lm-studio"]
     with contextlib.suppress(OSError, UnicodeDecodeError):
         homes.insert(0, Path((home / ".lmstudio-home-pointer").read_text().strip()))
-    return list(dict.fromkeys(one / "models" for one in homes if (one / "models").is_dir()))
+    return list(dict.fromkeys(one / "models" for one in homes if os.path.isdir(one / "models")))
 
 
 def find(reference: str) -> Location:

@@ -52,6 +52,8 @@ def is_model(name: str) -> bool:
 def quant_of(name: str) -> str:
     """The quantization that a file's name tells, in upper case; empty if it tells none."""
     base = PurePosixPath(name).name
+    if not base.lower().endswith(".gguf"):
+        return ""
     part = _PART.fullmatch(base)
     stem = part["stem"] if part else base[:-len(".gguf")]
     match = _QUANT.fullmatch(stem)
@@ -63,7 +65,7 @@ def choose(names: Iterable[str], quant: str) -> str | None:
     """The model file that llama.cpp would take for `repo:quant`; None if there is none."""
     models = [name for name in names if is_model(name)]
     for wanted in (quant,) if quant else _PREFERRED:
-        pattern = re.compile(re.escape(wanted) + "[.-]", re.IGNORECASE)
+        pattern = re.compile("(?<![A-Z0-9])" + re.escape(wanted) + "[.-]", re.IGNORECASE)
         if found := next((name for name in models if pattern.search(name)), None):
             return found
     return models[0] if models and not quant else None

@@ -24,7 +24,7 @@ def folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where Ollama keeps models: as its variable says, the user's, the Linux service's."""
     named = environ.get("OLLAMA_MODELS")
     places = [Path(named)] if named else [Path("~/.ollama/models"), Path("/usr/share/ollama/.ollama/models")]
-    return [place.expanduser() for place in places if place.expanduser().is_dir()]
+    return [place.expanduser() for place in places if os.path.isdir(place.expanduser())]
 
 
 def find(reference: str) -> Location:
@@ -57,7 +57,7 @@ def models(unreadable: list[str]) -> Iterator[Location]:
 def _named(folder: Path) -> Iterator[tuple[str, Path]]:
     """Names as a user writes them, and their manifests."""
     for manifest in (folder / "manifests").glob("*/*/*/*"):
-        if manifest.is_file():
+        if os.path.isfile(manifest):
             host, namespace, model, tag = manifest.relative_to(folder / "manifests").parts
             own = len(list((folder / "manifests").glob(f"*/{namespace}/{model}/{tag}"))) == 1
             path = "/".join([*([] if own else [host]), *([] if own and namespace == "library" else [namespace]), model])
@@ -76,6 +76,6 @@ def _weights(folder: Path, manifest: Path) -> Path:
     if match is None:
         raise BadInput(f"{manifest}: {digest!r} is no digest")
     blob = folder / "blobs" / f"sha256-{match[1]}"
-    if not blob.is_file():
+    if not os.path.isfile(blob):
         raise BadInput(f"{manifest}: its weights {blob.name} are not there; pull it again with Ollama")
     return blob

@@ -30,6 +30,8 @@ class ModelFacts:
     sampling: dict[str, float]
     """The file's own `general.sampling.*` values: any of temperature, top_k, top_p, min_p."""
     chat_template: bool
+    template_sha256: str
+    """Of the chat template in use; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Loaded:
 
     model: ModelFacts
     tap: str
-    """Tap that runs: `plugin`, `reference` or `none`."""
+    """Tap that runs: `native`, `plugin`, `reference` or `none`."""
     load_s: float
     memory: dict[str, int]
     """Bytes planned for weights, KV cache and compute buffers, by device; empty where llama.cpp does not tell."""

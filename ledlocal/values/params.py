@@ -13,7 +13,7 @@ LayerPreset = Literal["reference", "paper"]
 Scope = Literal["thinking", "all"]
 Reasoning = Literal["on", "off", "auto"]
 Detail = Literal["forks", "candidates", "all"]
-TapName = Literal["auto", "plugin", "reference", "none"]
+TapName = Literal["auto", "native", "plugin", "reference", "none"]
 
 
 def require_number(name: str, value: float, low: float, high: float) -> None:
@@ -134,7 +134,9 @@ class Request:
             require_number("max_tokens", self.max_tokens, 1, 2**31 - 1)
         if self.reasoning_budget is not None:
             require_number("reasoning_budget", self.reasoning_budget, 0, 2**31 - 1)
+        require_number("first_sample", self.first_sample, 0, 2**63 - 1)
         require_choice("reasoning", self.reasoning, ("on", "off", "auto"))
+        require_choice("detail", self.detail, ("forks", "candidates", "all"))
         if any(not s for s in self.stop):
             raise BadInput("a stop string must not be empty")
 
@@ -175,4 +177,4 @@ class EngineOptions:
             require_number("gpu_layers", self.gpu_layers, 0, 2**20)
         require_number("batch", self.batch, 2, 2**16)
         require_number("depth", self.depth, 2, 512)
-        require_choice("tap", self.tap, ("auto", "plugin", "reference", "none"))
+        require_choice("tap", self.tap, ("auto", "native", "plugin", "reference", "none"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ledlocal.runtime.library import is_native
 from ledlocal.runtime.llama import Context, ContextParams, Model, Row
+from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.projection import MAX_ROWS
@@ -22,8 +24,9 @@ PROBABILITY_TOLERANCE = 0.01
 def tap_bytes(name: TapName, model: Model, rows: int) -> int:
     """Bytes that a tap takes beside llama.cpp's own buffers when every one of `rows` rows explores.
 
-    Plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows. Reference: the
-    output matrix in F32 on the host, rows of logits, and what gguf makes of a vocabulary, 3.5 KB per token (measured).
+    Native and plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows.
+    Reference: the output matrix in F32 on the host, rows of logits, and what gguf makes of a vocabulary, 3.5 KB per
+    token (measured).
     """
     if name == "none":
         return 0
@@ -49,15 +52,15 @@ def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[i
     try:
         if model.needs_output:
             raise TapRefused("its graph writes into parts of the logits")
-        tap = PluginTap()
+        tap = NativeTap() if name == "native" or (name == "auto" and is_native()) else PluginTap()
         _self_test(context, tap, layers)
         return context, tap, ""
     except LedlocalError as refusal:
         if tap is not None:
             tap.detach()
         context.close()
-        if name == "plugin":
-            raise TapRefused(f"{model.path}: tap plugin cannot read its layers: {refusal}") from None
+        if name != "auto":
+            raise TapRefused(f"{model.path}: tap {name} cannot read its layers: {refusal}") from None
         why = f"the layers of {model.path.name} cannot be read: {refusal}"
         return *_attach(NoTap(why), model, params, layers), why + "; plain sampling only"
 

@@ -11,12 +11,12 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
 from ledlocal.methods.final import FinalLayer, final_layer
 from ledlocal.runtime import ggml
+from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, ContextParams
 from ledlocal.runtime.taps.head import Head
 from ledlocal.runtime.taps.projection import Projection

@@ -114,18 +114,25 @@ class Projection:
         graph = _Graph(context, ggml.new_graph(context, NODES, False), hidden,
                        ggml.new_tensor_1d(context, ggml.I32, n), ggml.new_tensor_2d(context, ggml.I32, k, n),
                        Scaling(self.device, self._vocabulary, n), [])
+        try:
+            self._fill(graph, norm, build, n)
+        except BaseException:
+            graph.close()
+            raise
+        self._graph = graph
+
+    def _fill(self, graph: _Graph, norm: bool, build: Callable[[_Graph, int, int], list[tuple[int, int]]],
+              n: int) -> None:
         for leaf_input in (graph.rows, graph.ids):
             ggml.set_input(leaf_input)
-        logits = self.heads[norm].clone(context, ggml.get_rows(context, hidden, graph.rows), n)
-        for out, width in build(graph, logits, n):
-            out = ggml.reshape_2d(context, out, width, n)
+        rows = ggml.get_rows(graph.context, graph.hidden, graph.rows)
+        for out, width in build(graph, self.heads[norm].clone(graph.context, rows, n), n):
+            out = ggml.reshape_2d(graph.context, out, width, n)
             ggml.set_output(out)
             ggml.build_forward_expand(graph.graph, out)
             graph.outputs.append(out)
         if not ggml.gallocr_alloc(self._allocator, graph.graph):
-            graph.close()
             raise OutOfResources(f"no memory to project {n} rows over {self._vocabulary} tokens")
-        self._graph = graph
 
     def _build_posteriors(self, graph: _Graph, logits: int, n: int) -> list[tuple[int, int]]:
         k = int(ggml.tensor(graph.ids).ne[0])

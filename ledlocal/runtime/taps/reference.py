@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
 from ledlocal.methods.final import FinalLayer
 from ledlocal.runtime import ggml
+from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, ContextParams
 from ledlocal.runtime.taps.output_head import OutputHead
 from ledlocal.runtime.taps.protocol import TOP

@@ -1,0 +1,172 @@
+"""The patched libllama, built from the pinned source distribution: what `ledlocal build` does.
+
+Only libllama is compiled; it is linked against the ggml libraries of the installed llama-cpp-python, so that what they
+compute on (CUDA, Metal, Vulkan) stays as it is. `full` compiles those anew, too, as pip would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib import resources
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from ledlocal.runtime.install import OVERRIDE, PINNED, native_folder, patch_text, stock_folder
+from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
+
+UNITY = 16
+"""Files of src/models compiled as one, as upstream does (src/CMakeLists.txt)."""
+OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG", "-DLLAMA_BUILD", "-DLLAMA_SHARED", "-DGGML_SHARED",
+           "-DGGML_BACKEND_SHARED")
+SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
+
+Progress = Callable[[str, int, int], None]
+"""What is done now, steps done, steps in all."""
+
+
+def build(progress: Progress, full: Sequence[str] | None = None) -> Path:
+    """Build and install the library; the file. `full`: cmake options with which ggml is compiled, too.
+
+    Raises LedlocalError with the first line of what went wrong; whatever was built before stays.
+    """
+    target = native_folder()
+    try:
+        with tempfile.TemporaryDirectory(prefix="ledlocal-build-") as folder:
+            work = Path(folder)
+            progress("source", 0, 1)
+            source = _patched_source(work)
+            made = work / "made"
+            made.mkdir()
+            if full is None:
+                _compile(source / "vendor" / "llama.cpp", made, progress)
+            else:
+                _compile_all(source, made, full, progress)
+            _prove(made)
+            return _install(made, target) / f"libllama{SUFFIX}"
+    except OSError as error:
+        raise OutOfResources(f"cannot build: {error.filename or ''}: {error.strerror}") from None
+
+
+def _base() -> dict[str, str]:
+    """Names in patches/BASE."""
+    text = (resources.files("ledlocal.patches") / "BASE").read_text(encoding="ascii")
+    return dict(line.split(maxsplit=1) for line in text.splitlines())
+
+
+def _patched_source(work: Path) -> Path:
+    """The source distribution, its hash checked, unpacked and patched."""
+    base = _base()
+    archive = user_cache_path("ledlocal") / "sdist" / f"{base['sdist']}.tar.gz"
+    if not archive.exists():
+        _run("download llama-cpp-python", sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+             "--no-binary", "llama-cpp-python", "--dest", str(archive.parent), f"llama-cpp-python=={PINNED}")
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != base["sha256"]:
+        raise BadInput(f"{archive}: its SHA-256 is {digest}, and the patch is for {base['sha256']}; delete it")
+    with tarfile.open(archive) as tar:
+        tar.extractall(work, filter="data")
+    source = work / base["sdist"]
+    patch = work / "llama-tap.patch"
+    patch.write_text(patch_text(), encoding="utf-8")
+    _run("apply the patch", _program("patch"), "--quiet", "-p1", "-d", str(source / "vendor" / "llama.cpp"),
+         "-i", str(patch))
+    return source
+
+
+def _compile(llama: Path, made: Path, progress: Progress) -> None:
+    """libllama alone, against the installed ggml."""
+    compiler = os.environ.get("CXX") or _program("c++", "g++", "clang++")
+    (made / "llama-version.h").write_text('#define LLAMA_VERSION "0"\n#define LLAMA_COMMIT "0"\n')
+    headers = (made, llama / "src", llama / "include", llama / "ggml" / "include")
+    options = [*OPTIONS, *(f"-I{folder}" for folder in headers)]
+    sources = [*_unity_files(llama / "src" / "models", made), *sorted((llama / "src").glob("*.cpp"))]
+    objects = [made / f"{path.stem}.o" for path in sources]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(_run, f"compile {path.name}", compiler, *options, "-c", str(path), "-o", str(made_of))
+                for path, made_of in zip(sources, objects, strict=True)]
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                progress("compile", done, len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    ggml = stock_folder()
+    name = ["-Wl,-install_name,@rpath/libllama.dylib"] if sys.platform == "darwin" else ["-Wl,-soname,libllama.so.0"]
+    _run("link libllama", compiler, "-shared", *name, "-o", str(made / f"libllama{SUFFIX}"), *map(str, objects),
+         f"-L{ggml}", "-lggml", "-lggml-base", "-lpthread")
+    for path in (*objects, *made.glob("unity*.cpp"), made / "llama-version.h"):
+        path.unlink()
+
+
+def _unity_files(models: Path, made: Path) -> Iterator[Path]:
+    sources = sorted(models.glob("*.cpp"))
+    for i in range(0, len(sources), UNITY):
+        path = made / f"unity{i // UNITY}.cpp"
+        path.write_text("".join(f'#include "{source}"\n' for source in sources[i:i + UNITY]))
+        yield path
+
+
+def _compile_all(source: Path, made: Path, options: Sequence[str], progress: Progress) -> None:
+    """llama-cpp-python as pip builds it; its libraries."""
+    progress("compile all of llama.cpp (minutes; CUDA: many)", 0, 1)
+    environ = {"CMAKE_ARGS": " ".join(options)}
+    _run("compile", sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir",
+         str(made), str(source), **environ)
+    [wheel] = made.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.startswith("llama_cpp/lib/") and not name.endswith("/"):
+                (made / Path(name).name).write_bytes(archive.read(name))
+    wheel.unlink()
+
+
+def _prove(made: Path) -> None:
+    """Load the library in a process of its own and read the demo model's layers with it."""
+    _run("test the new library", sys.executable, "-P", "-c",
+         "from ledlocal.engine.engine import Engine; from ledlocal.models import DEMO; "
+         "from ledlocal.values.params import EngineOptions; "
+         "Engine(EngineOptions(str(DEMO), context=256, tap='native')).close()", **{OVERRIDE: str(made)})
+
+
+def _install(made: Path, target: Path) -> Path:
+    """Put the folder in its place, in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
+    shutil.copytree(made, beside, dirs_exist_ok=True)
+    beside.chmod(0o755)
+    if target.exists():
+        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-"))
+        target.rename(old / "native")
+        beside.rename(target)
+        shutil.rmtree(old)
+    else:
+        beside.rename(target)
+    return target
+
+
+def _program(*names: str) -> str:
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        raise BadInput(f"the program {' or '.join(names)} is missing; a C++ compiler and patch are needed to build")
+    return found
+
+
+def _run(what: str, *command: str, **environ: str) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
+                          env={**os.environ, **environ})
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        telling = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+        raise LedlocalError(f"could not {what}: {telling.strip() or f'exit code {done.returncode}'}")

@@ -1,0 +1,35 @@
+"""The door to llama.cpp's shared library: llama-cpp-python's low-level bindings, over the library that was chosen."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+from ledlocal.runtime.install import chosen_folder, library_in, stock_folder
+
+
+def _load() -> Any:
+    folder = chosen_folder()
+    if folder != stock_folder():
+        # a patched libllama finds its ggml by name, and so the one that is loaded already
+        ctypes.CDLL(str(library_in(folder, "ggml") or library_in(stock_folder(), "ggml")))
+        os.environ["LLAMA_CPP_LIB_PATH"] = str(folder)
+    import llama_cpp.llama_cpp as bindings
+
+    return bindings
+
+
+C = _load()
+"""The bindings. Nothing else in this project imports them."""
+
+
+def library_path() -> Path:
+    """The file of libllama that was loaded."""
+    return Path(C._lib._name)
+
+
+def is_native() -> bool:
+    """Whether the loaded library has the patch."""
+    return hasattr(C._lib, "llama_tap_set")

@@ -1,0 +1,1 @@
+"""The patch to llama.cpp, and what it is made on."""
