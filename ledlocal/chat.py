@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledlocal import slash
-from ledlocal.conversation import Conversation, Turn, new_path, write
+from ledlocal.conversation import Conversation, Turn, identity, new_path, read_conversation, write
 from ledlocal.keys import Typed
-from ledlocal.reply import Engine, Look, Reply, ReplyView, Totals, receive
+from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, receive
 from ledlocal.settings import Settings, describe
-from ledlocal.terminal import CHANGED, DIM, SAME, Console, leave_on_signals
+from ledlocal.terminal import CHANGED, DIM, SAME, Console, confidence_style, leave_on_signals
 from ledlocal.trace import TraceWriter
-from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError
+from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Loaded
 
 
@@ -40,6 +40,14 @@ def legend(console: Console, look: Look) -> None:
         console.err.write("  ")
         console.err.write(f"another token{changed}", CHANGED)
         console.err.write("\n")
+    elif look.color_by == "confidence" and not console.quiet:
+        if not console.err.color:
+            console.note("--color-by confidence shows nothing where there is no colour")
+            return
+        console.err.write("confident ", DIM)
+        for percent in (10, 30, 50, 70, 90, 99):
+            console.err.write(f"{percent} % ", confidence_style(percent / 100))
+        console.err.write("\n")
 
 
 class Chat:
@@ -61,6 +69,11 @@ class Chat:
         self._trace, self._typed = trace, typed
         self.edit = edit
         """Lets the user change a text in an editor; None if nothing was saved."""
+        self._written = path and identity(path)
+        """The file as this session wrote or read it."""
+        self.unsaved = False
+        """The last save failed."""
+        self._replying = False
         self.keeps = path is not None
         """Whether conversations are kept unless the user names a file."""
         self.loaded: Loaded = self._engine.loaded
@@ -95,7 +108,7 @@ class Chat:
         self.conversation = replace(self.conversation, turns=())
         self.attached = ""
         if self.path is not None:
-            self.path = new_path()
+            self.path, self._written = new_path(), None
 
     def go_on(self) -> Reply:
         """Continue the last reply where it was stopped. Raises LedlocalError."""
@@ -109,17 +122,32 @@ class Chat:
         if turn.ids:
             request = replace(request, continues=turn.ids, seed=turn.seed)
         view = ReplyView(self.console, self.look) if show else None
+        partial = Partial()
+        self._replying = True
+        method = describe(request.thinking, "thinking")
         try:
-            reply = receive(self._engine, request, self.console, view, self._trace, self._typed)
-        except EngineDied:
-            self.close()
+            reply = receive(self._engine, request, self.console, view, self._trace, self._typed, partial)
+        except BaseException as error:
+            if partial.ids:  # a killed engine, a closed terminal: what was said can go on
+                cut = Turn(turn.user, partial.text("answer"), partial.text("thinking"), "cancelled", request.seed,
+                           turn.attempt, method, (*turn.ids, *partial.ids))
+                if turn.ids:
+                    cut = replace(cut, answer=turn.answer + cut.answer, thinking=turn.thinking + cut.thinking)
+                self.conversation = kept.with_turn(cut)
+                self.save()
+            if isinstance(error, EngineDied):
+                self.close()
+            if isinstance(error, LedlocalError):
+                self._replying = False
             raise
+        self._replying = False
         end = reply.finished
+        self.totals.add(end, self.last.finished if self.last and turn.ids == self.last.finished.ids else None)
         self.last = reply
-        self.totals.add(end)
-        self.conversation = kept.with_turn(Turn(
-            turn.user, end.answer, end.thinking, end.finish, request.seed, turn.attempt,
-            describe(request.thinking, "thinking"), end.ids if end.finish in ("cancelled", "length") else ()))
+        if end.ids or end.finish != "cancelled":
+            ids = end.ids if end.finish in ("cancelled", "length") else ()
+            self.conversation = kept.with_turn(Turn(turn.user, end.answer, end.thinking, end.finish, request.seed,
+                                                    turn.attempt, method, ids))
         return reply
 
     def ask_once(self, text: str, show: bool = True) -> Reply:
@@ -142,7 +170,7 @@ class Chat:
         legend(console, self.look)
         console.info("/help for commands · Ctrl-C stops the answer · Ctrl-D leaves")
         if self.conversation.turns:
-            console.info(f"the conversation goes on after {len(self.conversation.turns)} turns")
+            self.say_where()
         interrupted = False
         while True:
             try:
@@ -165,7 +193,9 @@ class Chat:
                 console.error(error)
                 if self._engine is None:
                     console.info("the conversation is kept; the next message starts the engine again")
-        return 0 if self._engine else EngineDied.exit_code
+        if self._engine is None:
+            return EngineDied.exit_code
+        return OutOfResources.exit_code if self.unsaved else 0
 
     def _read(self) -> str:
         lines = [self._ask("> ")]
@@ -180,15 +210,42 @@ class Chat:
         if word in slash.LEAVE and line == word:
             return False
         if line.startswith("/") and "/" not in word[1:]:
-            slash.carry_out(self, line)
+            self._command(line)
         elif line:
             self.finish(self.reply(line))
         return True
+
+    def _command(self, line: str) -> None:
+        """Carry out a command; Ctrl-C ends one that waits, as for an editor, and twice a reply as everywhere."""
+        replies = self.totals.answers
+        try:
+            slash.carry_out(self, line)
+        except KeyboardInterrupt:
+            if self._replying or self.totals.answers != replies:
+                raise
+            self.console.info("stopped")
 
     def say(self, text: str) -> None:
         """Answer a command; the user asked, so quiet or not."""
         for line in text.splitlines():
             self.console.err.line(line, DIM)
+
+    def load(self, path: Path) -> None:
+        """Go on with the conversation in a file. Raises BadInput."""
+        self.conversation = read_conversation(path).under(self.conversation.model)
+        if self.keeps:
+            self.path, self._written = path, identity(path)
+        if self.conversation.turns:
+            self.say_where()
+
+    def say_where(self) -> None:
+        """After how many turns the conversation goes on, and the last of them."""
+        last = self.conversation.turns[-1]
+        self.console.info(f"the conversation goes on after {len(self.conversation.turns)} turns; the last one:")
+        self.console.info(f"> {last.user}")
+        self.console.info(last.answer or last.thinking or f"({last.finish})")
+        if last.ids:
+            self.console.info("it was stopped; /continue goes on with it")
 
     def finish(self, reply: Reply) -> None:
         """The line under a reply, and the conversation's file."""
@@ -203,5 +260,10 @@ class Chat:
         """
         where = path or self.path
         if where is not None and (self.conversation.turns or (forget and where.exists())):
+            if where == self.path and self._written != identity(where):
+                where = new_path()
+                self.console.note(f"{self.path} was changed by another session; this one is kept as {where}")
+            self.unsaved = True
             write(where, "\n".join(self.conversation.lines()) + "\n")
-        self.path = where
+            self.unsaved = False
+        self.path, self._written = where, where and identity(where)

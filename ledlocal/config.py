@@ -21,7 +21,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
-from ledlocal.text_file import user_path
+from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
 
@@ -41,14 +41,14 @@ def read_config(environ: Mapping[str, str] = os.environ) -> Config:
     """The file in $LEDLOCAL_CONFIG, else in the platform's place. Raises BadInput naming file and key."""
     named = environ.get("LEDLOCAL_CONFIG")
     path = user_path(named) if named else user_config_path("ledlocal") / "config.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         if named:
-            raise BadInput(f"LEDLOCAL_CONFIG: {path}: no such file") from None
+            raise BadInput(f"LEDLOCAL_CONFIG: {path}: no such file")
         return Config(path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+    try:
+        values = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path}: {error}") from None
     if unknown := sorted(set(values) - {"chat", "models"}):
         raise BadInput(f"{path}: no section {unknown[0]!r}; there are [chat] and [models]")
     chat, models = values.get("chat", {}), values.get("models", {})

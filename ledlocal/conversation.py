@@ -127,8 +127,11 @@ def _turn(user: str, record: dict[str, Any]) -> Turn:
     ids = tuple(record.get("ids", ()))
     if finish not in get_args(Finish) or not all(isinstance(i, int) for i in ids):
         raise ValueError("finish or ids is not what it should be")
-    return Turn(user, str(record["content"]), str(record.get("thinking", "")), finish, int(record.get("seed", 0)),
-                int(record.get("attempt", 0)), str(record.get("method", "")), ids)
+    seed, attempt = int(record.get("seed", 0)), int(record.get("attempt", 0))
+    if not 0 <= seed < 2**64 or not 0 <= attempt < 2**31:
+        raise ValueError("seed or attempt is out of range")
+    return Turn(user, str(record["content"]), str(record.get("thinking", "")), finish, seed, attempt,
+                str(record.get("method", "")), ids)
 
 
 def folder() -> Path:
@@ -156,6 +159,24 @@ def latest() -> Path:
         return max(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     except (ValueError, OSError):
         raise BadInput(f"no conversation is kept in {folder()}") from None
+
+
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file: size, time, inode; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def names() -> list[str]:
+    """Kept conversations, the latest first."""
+    try:
+        found = sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        return []
+    return [path.stem for path in found]
 
 
 def write(path: Path, text: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_cache_path, user_data_path
 
-from ledlocal.config import read_config
+from ledlocal.config import Config, read_config
 from ledlocal.runtime.build import Build, survey
 from ledlocal.runtime.header import read_header
 from ledlocal.runtime.install import OVERRIDE, PINNED, library_in, native_folder
@@ -47,8 +47,12 @@ class Finding:
     """The command or the change that mends it."""
 
 
-def examine(model: Path, deep: bool, proc: Path = Path("/proc"), sys_folder: Path = Path("/sys")) -> Iterator[Finding]:
-    """Look at everything, cheapest first. `deep`: also compare the taps on `model`."""
+def examine(model: Path, deep: bool, check: Callable[[Config], None], proc: Path = Path("/proc"),
+            sys_folder: Path = Path("/sys")) -> Iterator[Finding]:
+    """Look at everything, cheapest first.
+
+    `deep`: also compare the taps on `model`. `check` raises BadInput about values of the configuration.
+    """
     try:
         build = survey()
     except LedlocalError as error:
@@ -59,7 +63,7 @@ def examine(model: Path, deep: bool, proc: Path = Path("/proc"), sys_folder: Pat
     yield _gpu(build, sys_folder, proc)
     yield from _tap(model, deep)
     yield from _folders()
-    yield _configuration()
+    yield _configuration(check)
     yield _terminal(os.environ)
 
 
@@ -174,9 +178,10 @@ def _folders() -> Iterator[Finding]:
             yield Finding(name, "ok" if free >= little else "note", text)
 
 
-def _configuration() -> Finding:
+def _configuration(check: Callable[[Config], None]) -> Finding:
     try:
         config = read_config()
+        check(config)
     except BadInput as error:
         return Finding("config", "wrong", str(error))
     return Finding("config", "ok", f"{config.path}{'' if config.exists else ' (none)'}")

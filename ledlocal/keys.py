@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -14,6 +15,10 @@ from types import FrameType
 
 ANSWER_NOW = 0x05
 """Ctrl-E."""
+
+
+_KEY = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.|.)?|.", re.DOTALL)
+"""One key: a character, or the sequence that a terminal sends for another one."""
 
 
 class Typed:
@@ -27,9 +32,19 @@ class Typed:
         self._bytes += data
 
     def take(self) -> str:
-        """The text so far, without keys that are no text; empty afterwards."""
+        """The text so far, as a line editor would have it: Backspace takes back, Enter begins a line, other keys are
+        left out. Empty afterwards.
+        """
         text, self._bytes = self._bytes.decode("utf-8", "ignore"), b""
-        return "" if "\x1b" in text else "".join(c for c in text if c.isprintable())
+        kept = ""
+        for key in _KEY.findall(text):
+            if key in "\x7f\x08":
+                kept = kept[:-1]
+            elif key in "\r\n":
+                kept += "\n"
+            elif key.isprintable():
+                kept += key
+        return kept
 
 
 @contextlib.contextmanager

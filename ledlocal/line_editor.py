@@ -17,11 +17,12 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 
+from ledlocal.conversation import names
 from ledlocal.keys import Typed
 from ledlocal.settings import NAMES
 from ledlocal.slash import COMMANDS
 
-_FILES = ("/read", "/export", "/load")
+_FILES = ("/read", "/export")
 
 
 class LineEditor:
@@ -79,11 +80,18 @@ class Commands(Completer):
             yield from self._files.get_completions(Document(rest, len(rest)), complete_event)
             return
         else:
-            choices = NAMES if name == "/set" else tuple(COMMANDS[name].usage.split("|")) if name in COMMANDS else ()
-            found = [choice for choice in choices if choice.islower() and choice.startswith(rest)]
+            found = [choice for choice in self._choices(name) if choice.startswith(rest)]
         word = rest if space else name
         for one in found:
             yield Completion(one, start_position=-len(word))
+
+
+    def _choices(self, name: str) -> list[str]:
+        """What may stand behind a command."""
+        if name == "/load":
+            return names()
+        usage = COMMANDS[name].usage if name in COMMANDS else ""
+        return [choice for choice in (NAMES if name == "/set" else usage.split("|")) if choice.islower()]
 
 
 def _keys() -> KeyBindings:

@@ -14,6 +14,7 @@ from ledlocal.values.errors import BadInput
 
 DEMO = Path(__file__).parent / "demo" / "countdown-rl-f16.gguf"
 """The model that comes with the package: number puzzles, 2.6 MB."""
+_HUB_ADDRESS = re.compile(r"^(https://)?(huggingface\.co|hf\.co)/(?=[^/]+/[^/]+$)")
 _REPO = re.compile(r"(?P<repo>(?![.-])[\w.-]+/(?![.-])[\w.-]+?)(?::(?P<quant>[\w.-]+))?")
 
 
@@ -29,6 +30,7 @@ def resolve(name: str | None, *, offline: bool = False, aliases: Mapping[str, st
         if target in aliases and target != name:
             raise BadInput(f"models.{name} stands for {target!r}, which is an alias itself")
         name = target
+    name = name and _HUB_ADDRESS.sub("", name)
     if name is None or name == "demo":
         return Location("demo", DEMO, "embedded")
     for prefix, find in (("ollama:", ollama.find), ("lmstudio:", lmstudio.find)):
@@ -40,7 +42,8 @@ def resolve(name: str | None, *, offline: bool = False, aliases: Mapping[str, st
     if (here := hub.cached(*repo)) is not None:
         return here
     if offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise BadInput(f"{name}: neither a file nor in the hub's cache, and the network is not asked (offline)")
+        raise BadInput(f"{name}: neither a file nor in the hub's cache, and the network is not asked (offline); "
+                       f"`ledlocal models pull {name}` fetches it")
     return hub.fetch(*repo)
 
 

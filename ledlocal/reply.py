@@ -83,11 +83,11 @@ class Totals:
     explored: int = 0
     changed: int = 0
 
-    def add(self, end: Finished) -> None:
-        """Count one more reply."""
-        self.answers += 1
-        self.thinking += end.thinking_tokens
-        self.answer += end.answer_tokens
+    def add(self, end: Finished, instead: Finished | None = None) -> None:
+        """Count one more reply; `instead`: the one that it goes on with, whose tokens it counts again."""
+        self.answers += instead is None
+        self.thinking += end.thinking_tokens - (instead.thinking_tokens if instead else 0)
+        self.answer += end.answer_tokens - (instead.answer_tokens if instead else 0)
         self.explored += end.led.explored
         self.changed += end.led.changed
 
@@ -222,11 +222,28 @@ def interrupt_cancels(engine: Engine) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class Partial:
+    """What has come of a reply so far."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._texts: dict[Phase, list[str]] = {"thinking": [], "answer": []}
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        self.ids.append(token.id)
+        self._texts[token.phase].append(token.text)
+
+    def text(self, phase: Phase) -> str:
+        """A phase's text, without the white space around it."""
+        return "".join(self._texts[phase]).strip()
+
+
 def receive(engine: Engine, request: Request, console: Console, view: ReplyView | None = None,
-            trace: TraceWriter | None = None, typed: Typed | None = None) -> Reply:
+            trace: TraceWriter | None = None, typed: Typed | None = None, partial: Partial | None = None) -> Reply:
     """Generate one sample and show it while it comes. With `typed`, keys are listened to (see ledlocal.keys).
 
-    Raises what the engine raises; the screens' lines and the trace are complete then too.
+    Raises what the engine raises; the screens' lines, the trace and `partial` are complete then too.
     """
     started: Started | None = None
     finished: Finished | None = None
@@ -241,6 +258,8 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
         with interrupt_cancels(engine), listening(engine.answer_now, typed) if typed is not None else nullcontext():
             for event in engine.generate(request):
                 if isinstance(event, Token):
+                    if partial:
+                        partial.add(event)
                     if trace:
                         trace.write(event)
                     if view:

@@ -40,7 +40,7 @@ def to_object(reply: Reply, loaded: Loaded, options: EngineOptions, sha256: str)
             "load_s": loaded.load_s, "prefill_s": end.prefill_s, "decode_s": end.decode_s,
             "tokens_per_s": (len(end.ids) - end.continued) / end.decode_s if end.decode_s > 0 else None,
         },
-        "led": asdict(end.led),
+        "led": asdict(end.led) | {"d": len(end.led.depth_histogram)},
         "build": {"ledlocal": version("ledlocal"), "llama_cpp_python": version("llama-cpp-python")},
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledlocal.conversation import path_of, read_conversation, write
+from ledlocal.conversation import names, path_of, write
 from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ledlocal.chat import Chat
 
 LEAVE = ("/exit", "/quit", "/bye")
+ALIASES = {"/?": "/help", "/retry": "/regen"}
 LARGEST_FILE = 1 << 20
 """Bytes that /read takes; far more than any context holds."""
 
@@ -31,7 +32,7 @@ class Command:
 def carry_out(chat: Chat, line: str) -> None:
     """Run a line that begins with a slash. Raises LedlocalError."""
     name, _, rest = line.partition(" ")
-    command = COMMANDS.get(name)
+    command = COMMANDS.get(ALIASES.get(name, name))
     if command is None:
         near = [other for other in COMMANDS if other.startswith(name)] if len(name) > 1 else []
         chat.say(f"no command {name}; {'did you mean ' + ' or '.join(near) if near else '/help lists them'}")
@@ -181,12 +182,10 @@ def _save(chat: Chat, rest: str) -> None:
 
 def _load(chat: Chat, rest: str) -> None:
     if not rest:
-        raise BadInput("/load takes a name or a file")
-    path = path_of(rest)
-    chat.conversation = read_conversation(path).under(chat.conversation.model)
-    if chat.keeps:
-        chat.path = path
-    chat.say(f"{len(chat.conversation.turns)} turns of {path}")
+        kept = names()
+        chat.say("\n".join(["kept conversations, the latest first:", *kept]) if kept else "no conversation is kept")
+        return
+    chat.load(path_of(rest))
 
 
 def _export(chat: Chat, rest: str) -> None:
@@ -215,7 +214,7 @@ def _need_turn(chat: Chat, what: str) -> None:
 
 COMMANDS = {
     "/help": Command("", "this list", _help),
-    "/exit": Command("", "leave (also Ctrl-D)", _leave),
+    "/exit": Command("", "leave (also /quit, /bye, Ctrl-D)", _leave),
     "/clear": Command("", "begin a new conversation", _clear),
     "/regen": Command("", "answer the last message again, with other random numbers", _again),
     "/undo": Command("", "forget the last message and its answer", _undo),
@@ -230,7 +229,7 @@ COMMANDS = {
     "/system": Command("TEXT", "system message", _system),
     "/read": Command("FILE", "begin the next message with a text file", _read),
     "/save": Command("NAME", "keep this conversation under a name", _save),
-    "/load": Command("NAME", "go on with a kept conversation", _load),
+    "/load": Command("NAME", "go on with a kept conversation; alone: list them", _load),
     "/export": Command("FILE", "write the conversation as Markdown", _export),
 }
 KEYS = """\

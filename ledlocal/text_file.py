@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from ledlocal.values.errors import BadInput
 
@@ -20,17 +21,34 @@ def user_path(name: str) -> Path:
         raise BadInput(f"{name}: {error}") from None
 
 
-def read_text(path: Path, most: int = LARGEST) -> str:
-    """The text of a regular file of at most `most` bytes in UTF-8. Raises BadInput naming it."""
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a pipe or a device could make us wait, or never end. Raises BadInput."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise BadInput(f"{path}: not a regular file")
-            if status.st_size > most:
-                raise BadInput(f"{path} has {status.st_size} bytes; at most {most} are read")
-            return file.read()
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not a text file in UTF-8") from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+        raise BadInput(f"{path}: {'Is a directory' if stat.S_ISDIR(mode) else 'not a regular file'}")
     except (OSError, ValueError) as error:  # a NUL in the name
         raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+
+
+def read_most(file: BinaryIO, name: str, most: int = LARGEST) -> bytes:
+    """All of a stream, in pieces: memory is taken as it comes. Raises BadInput if it has more than `most` bytes."""
+    data = bytearray()
+    while piece := file.read(2**16):
+        data += piece
+        if len(data) > most:
+            raise BadInput(f"{name} has more than {most} bytes")
+    return bytes(data)
+
+
+def read_text(path: Path, most: int = LARGEST) -> str:
+    """The text of a regular file of at most `most` bytes in UTF-8. Raises BadInput naming it."""
+    with open_regular(path) as file:
+        data = read_most(file, str(path), most)
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not a text file in UTF-8") from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from ledlocal.safe_text import safe_text
 from ledlocal.terminal import CHANGED, DIM, SAME, Screen
+from ledlocal.text_file import open_regular
 from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Candidates, Token
 
@@ -65,6 +66,10 @@ def from_record(record: dict[str, Any]) -> Token:
         depth=None if depth is None else int(depth), u=(float(coin), float(draw)), candidates=candidates)
 
 
+LONGEST_LINE = 64 << 20
+"""Bytes; a token with all its layers takes some thousands."""
+
+
 class TraceWriter:
     """A new trace file. Raises BadInput if the file exists already or cannot be made."""
 
@@ -112,20 +117,22 @@ class TraceWriter:
 
 def read_trace(path: Path) -> Iterator[Token]:
     """The tokens of a trace file, one at a time; a torn last line is left out. Raises BadInput naming file and line."""
-    number = 0
+    number = read = 0
     try:
-        with path.open("rb") as file:
-            for line in file:
+        with open_regular(path) as file:
+            while line := file.readline(LONGEST_LINE):
                 number += 1
+                if len(line) == LONGEST_LINE:
+                    raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
                 if not line.endswith(b"\n"):
-                    return  # torn: the command that wrote it was killed
-                yield from_record(json.loads(line))
-    except OSError as error:
-        raise BadInput(f"{path}: cannot read the trace: {error.strerror}") from None
+                    break  # torn: the command that wrote it was killed
+                token = from_record(json.loads(line))
+                read += 1
+                yield token
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BadInput(f"{path}, line {number}: not a trace of ledlocal: {said}") from None
-    if number == 0:
+    if read == 0:
         raise BadInput(f"{path}: an empty trace")
 
 
@@ -177,7 +184,7 @@ def print_trace(path: Path, screen: Screen, layers: bool = False) -> None:
                f"{depth:>5}  {_candidates(token)}")
         screen.line(row.rstrip(), CHANGED if token.changed else SAME if token.explored else "")
         if layers and token.candidates and len(token.candidates.posteriors) > 1:
-            for line in _layers(token.candidates, token.depth):
+            for line in _layers(token.candidates, token.depth, token.explored):
                 screen.line(line, DIM)
     screen.line("")
     for line in totals.lines():
@@ -191,10 +198,11 @@ def _quoted(text: str, width: int) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
-def _layers(c: Candidates, depth: int | None) -> Iterator[str]:
+def _layers(c: Candidates, depth: int | None, explored: bool) -> Iterator[str]:
     """One line per layer: probabilities of the candidates, and the entropy of the mixture down to it."""
     for i, (layer, row, entropy) in enumerate(zip(c.layers, c.posteriors, c.entropy, strict=True)):
-        used = "   largest: drawn from this mixture" if i == depth else ""
+        drawn = "drawn from this mixture" if explored else "but the final layer decided"
+        used = f"   largest: {drawn}" if i == depth else ""
         yield f"{'layer':>14} {layer:<4} {' '.join(f'{p:.3f}' for p in row)}   mixture's entropy {entropy:.3f}{used}"
 
 

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ledlocal.runtime.install import OVERRIDE, chosen_folder
+
+OURS = ("LEDLOCAL_SDIST_DIR", "LEDLOCAL_TEST_NATIVE", OVERRIDE)
+os.environ[OVERRIDE] = str(chosen_folder())  # for processes that look for it in a home of their own
+
 
 @pytest.fixture(scope="session")
 def sdist() -> Path:
@@ -26,5 +31,5 @@ def private_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     home = tmp_path_factory.mktemp("home", numbered=True)
     for name in ("CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
-    for name in [name for name in os.environ if name.startswith("LEDLOCAL_") and name != "LEDLOCAL_SDIST_DIR"]:
+    for name in [name for name in os.environ if name.startswith("LEDLOCAL_") and name not in OURS]:
         monkeypatch.delenv(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,6 +19,9 @@ class Hub:
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.gated: set[str] = set()
         self.cut: dict[str, int] = {}
+        self.hold: dict[str, int] = {}
+        """After so many bytes of that file nothing more comes; once."""
+        self.held = threading.Event()
         self.asked: list[tuple[str, str, str]] = []
         """Method, path, Range."""
         hub = self
@@ -75,6 +79,18 @@ class Hub:
         start = int((re.match(r"bytes=(\d+)", request.headers.get("Range", "")) or [0, 0])[1])
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if request.command == "GET" and (most := self.hold.pop(name, None)):
+            request.send_response(200)
+            for header, value in headers.items():
+                request.send_header(header, value)
+            request.send_header("Content-Length", str(len(data)))
+            request.end_headers()
+            request.wfile.write(data[:most])
+            self.held.set()
+            with contextlib.suppress(OSError):
+                request.connection.recv(1)
+            request.close_connection = True
+            return
         cut = self.cut.pop(name, None) if request.command == "GET" else None
         _answer(request, 206 if start else 200, data[start:], headers, cut)
 

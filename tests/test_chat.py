@@ -192,7 +192,9 @@ def test_a_dead_engine_is_one_line_and_is_started_again(
     out, err = capsys.readouterr()
     assert out == "One.\nhalf\nTwo.\n"
     assert "ledlocal: engine died (SIGSEGV) while generating\n" in err
-    assert engine.requests[2].messages == (Message("user", "a"), Message("assistant", "One."), Message("user", "c"))
+    assert engine.requests[2].messages == (  # what had come of the answer stays, and could be continued
+        Message("user", "a"), Message("assistant", "One."), Message("user", "b"), Message("assistant", "half"),
+        Message("user", "c"))
     assert engine.closed == 1
 
 

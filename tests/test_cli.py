@@ -141,7 +141,8 @@ def test_json(engine: FakeEngine) -> None:
                    "depth": 8, "reproducible": False, "think_tags": None},
         "tap": "plugin",
         "timing": {"load_s": 0.5, "prefill_s": 0.1, "decode_s": 0.25, "tokens_per_s": 16.0},
-        "led": {"explored": 4, "changed": 1, "depth_histogram": [0, 3, 1], "mean_confidence": 0.9},
+        "led": {"explored": 4, "changed": 1, "depth_histogram": [0, 3, 1], "mean_confidence": 0.9,
+                "d": 3},
     }
 
 
@@ -179,7 +180,7 @@ def test_a_failed_load_leaves_no_trace_file(
     (["chat", "demo", "hi", "--top-p", "3"], None, "top_p must be a number from 0 to 1, not 3.0"),
     (["chat", "demo", "hi", "-c", "x"], None, "'x' is not a valid integer. See ledlocal chat --help."),
     (["chat", "demo", "hi", "-c", "3"], None, "context must be"),
-    (["chat", "demo", "hi", "-ngl", "-2"], None, "--gpu-layers takes auto or a number"),
+    (["chat", "demo", "hi", "-ngl", "-2"], None, "--gpu-layers takes auto, all or a number"),
     (["chat", "demo", "hi", "--frob\x1b"], None, "No such option '--frob"),
     (["chat", "demo", "hi", "there"], None, "one word too many: 'there'"),
     (["chat", "demo", "hi", "--think-tags", "<a>"], None, "--think-tags takes START,END"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,7 @@ def test_aliases_name_models(engine: FakeEngine, config: Path) -> None:
 @pytest.mark.parametrize(("text", "said"), [
     ("[chat", "config.toml: "), ("[talk]", "no section 'talk'; there are [chat] and [models]"),
     ("chat = 1", "chat must be a section: [chat]"),
-    ("[chat]\ntmep = 1", "chat.tmep is no flag of ledlocal chat; there are model, prompt"),
+    ("[chat]\ntmep = 1", "chat.tmep is no flag of ledlocal chat; there are model, hf-repo"),
     ("[chat]\nquiet = 1", "chat.quiet must be true or false"), ("[chat]\ntemp = true", "chat.temp must be a value"),
     ("[chat]\ntemp = [1]", "chat.temp must be a string, a number, a switch or a list of strings"),
     ('[chat]\ntemp = ["1"]', "chat.temp takes one value"), ("[models]\na = 1", "models.a must be a string"),
@@ -114,3 +116,30 @@ def test_the_home_of_nobody_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("LEDLOCAL_CONFIG", "~nobody-of-that-name/x")
     result = run("chat", "demo", "hi")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1) and "~nobody-of-that-name/x" in result.stderr
+
+
+def complete(line: str, folder: Path) -> set[str]:
+    """What bash offers for a line, with the completion sourced as the help says."""
+    script = f"""
+PATH={Path(sys.executable).parent}:$PATH
+cd {folder}
+eval "$(ledlocal completion bash)"
+COMP_WORDS=({line}); [[ "{line}" == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}
+compopt() {{ echo "compopt $2"; }}
+_ledlocal_completion ledlocal "${{COMP_WORDS[$COMP_CWORD]}}" x
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == "", done.stderr
+    return set(done.stdout.split("\n")) - {""}
+
+
+def test_bash_completes(tmp_path: Path, config: Path) -> None:
+    config.write_text('[models]\nmine = "m.gguf"\n')
+    assert {"chat", "models", "doctor"} <= complete("ledlocal ", tmp_path)
+    assert complete("ledlocal chat mi", tmp_path) == {"mine"}
+    assert complete("ledlocal chat --method st", tmp_path) == {"standard"}
+    assert complete("ledlocal models in", tmp_path) == {"info"}
+    assert "compopt default" in complete("ledlocal chat ./sl", tmp_path)
+    assert "--reasoning-budget" in complete("ledlocal chat --reasoning", tmp_path)

@@ -49,7 +49,7 @@ def test_a_head_that_the_reference_does_not_know_is_a_note(tmp_path: Path) -> No
 
 def test_a_broken_configuration_does_not_stop_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text("[nonsense]")
+    path.write_text('[chat]\ntemp = "hot"\n')
     done = subprocess.run([sys.executable, "-P", "-m", "ledlocal", "doctor", "--json"], capture_output=True, text=True,
                           check=False, env={**os.environ, "LEDLOCAL_CONFIG": str(path)})
     wrong = [record["name"] for record in map(json.loads, done.stdout.splitlines()) if record["state"] == "wrong"]
@@ -59,7 +59,7 @@ def test_a_broken_configuration_does_not_stop_the_rest(tmp_path: Path) -> None:
 def find(name: str, build: Build, monkeypatch: pytest.MonkeyPatch, folder: Path) -> doctor.Finding:
     monkeypatch.setattr(doctor, "survey", lambda: build)
     monkeypatch.setattr(doctor, "_tap", lambda *_: iter(()))
-    found = {f.name: f for f in doctor.examine(DEMO, False, folder / "proc", folder / "sys")}
+    found = {f.name: f for f in doctor.examine(DEMO, False, lambda _: None, folder / "proc", folder / "sys")}
     return found[name]
 
 
@@ -90,7 +90,7 @@ def test_an_engine_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
         raise EngineDied("llama.cpp does not load: no libgomp")
 
     monkeypatch.setattr(doctor, "survey", fail)
-    found, = doctor.examine(DEMO, True)
+    found, = doctor.examine(DEMO, True, lambda _: None)
     assert (found.name, found.state) == ("engine", "wrong") and "pip install" in found.mend
 
 

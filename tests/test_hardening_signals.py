@@ -16,6 +16,8 @@ from real_command import READY, Terminal, start
 from tiny_models import tiny_model
 from worker_processes import alive, gone_within, linux
 
+from ledlocal.conversation import latest, read_conversation
+
 pytestmark = linux
 
 PROMPT = "leaves\r\n" + READY
@@ -161,6 +163,9 @@ def test_signals_end_it_and_put_the_terminal_back(
             with contextlib.suppress(AssertionError):
                 terminal.ended(1)
                 break
+        if where == "decode":
+            kept = read_conversation(latest())
+            assert kept.turns[-1].user == "x y." and kept.turns[-1].ids
         expected = (128 + number, -number) if where == "loading" else (128 + number,)  # a shell calls both the same
         assert terminal.ended(1) in expected
         assert terminal.restored and gone_within(worker, 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +86,24 @@ def test_an_interrupted_download_goes_on(run: Run, hub: Hub) -> None:
     assert Path(done.stdout.strip()).read_bytes() == whole
     assert [asked for method, path, asked in hub.asked if method == "GET" and "/resolve/" in path] == [
         "", f"bytes={20 << 20}-"]
+
+
+def test_a_download_that_was_stopped_goes_on_with_the_next_command(run: Run, hub: Hub, tmp_path: Path) -> None:
+    whole = DEMO.read_bytes() * 10
+    hub.repositories[REPO]["Thinker-Q4_K_M.gguf"] = whole
+    hub.hold["Thinker-Q4_K_M.gguf"] = 21 << 20
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    with subprocess.Popen([sys.executable, "-P", "-m", "ledlocal", "models", "pull", REPO], env=env,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as stopped:
+        assert hub.held.wait(20)
+        time.sleep(0.5)
+        stopped.send_signal(signal.SIGINT)
+        assert stopped.wait(10) == 130
+    hub.asked.clear()
+    done = run("models", "pull", REPO)
+    assert done.returncode == 0 and Path(done.stdout.strip()).read_bytes() == whole
+    [asked] = [asked for method, path, asked in hub.asked if method == "GET" and "/resolve/" in path]
+    assert asked == f"bytes={20 << 20}-"
 
 
 @pytest.mark.parametrize(("repo", "code", "said"), [

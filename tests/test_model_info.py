@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from bad_ggufs import good
 from click.testing import CliRunner
 from tiny_models import tiny_model
 
@@ -68,3 +70,17 @@ def test_json_is_one_object() -> None:
     told_there = json.loads(done.stdout)
     assert told_there["sha256"] == "60888d81606ebe7aee63da0831257342e041452d631aca1a6c4077e6a58c7f7f"
     assert told_there["led_layers"]["reference"] == [10, 9, 8, 7, 6, 5, 4]
+
+
+@pytest.mark.parametrize(("kind", "value", "found", "said"), [
+    ("f32", 0.25, {"temperature": 0.25}, ""), ("f32", math.nan, {}, "general.sampling.temp is nan; it is left out"),
+    ("f32", math.inf, {}, "is inf; it is left out"), ("f32", -1.0, {}, "is -1.0; it is left out"),
+    ("i32", -1, {"top_k": 0}, ""), ("i32", 7, {"top_k": 7}, "")])
+def test_the_files_own_sampling(kind: str, value: float, found: dict[str, float], said: str, tmp_path: Path) -> None:
+    gguf = good()
+    gguf.metadata[f"general.sampling.{'temp' if kind == 'f32' else 'top_k'}"] = kind, value
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf.build())
+    with Engine(EngineOptions(str(path), context=64)) as engine:
+        assert engine.loaded.model.sampling == found
+        assert said in " ".join(engine.loaded.notices)

@@ -35,7 +35,7 @@ def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: py
     """Type lines; what stood on stderr after the banner."""
     monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
 
-    def run(*lines: str, conversation: Conversation | None = None, path: Path | None = None) -> str:
+    def run(*lines: str, conversation: Conversation | None = None, path: Path | None = None, code: int = 0) -> str:
         typed = iter(lines)
 
         def ask(_prompt: str) -> str:
@@ -46,7 +46,7 @@ def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
         run.chat = Chat(lambda: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask,
                         edit=edit_text)  # type: ignore[attr-defined]
-        assert run.chat.run() == 0  # type: ignore[attr-defined]
+        assert run.chat.run() == code  # type: ignore[attr-defined]
         return capsys.readouterr().err.partition("Ctrl-D leaves\n")[2]
 
     return run
@@ -195,7 +195,7 @@ def test_save_load_and_export(talk: Callable[..., str], engine: FakeEngine, tmp_
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
     assert (tmp_path / "talk.md").read_text().count("## You") == 2
     shown = talk("/load mine", "/undo", "c", "/load none", "/save a,b", "/load a b", path=path_of("another"))
-    assert "2 turns of" in shown and "ledlocal: " in shown
+    assert "goes on after 2 turns" in shown and "ledlocal: " in shown
     assert asked(engine, 2) == ["a", "one", "c"]
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "three"]
     assert latest() == own and own.parent == folder()
@@ -238,10 +238,9 @@ def test_a_full_disk_keeps_the_old_file_and_the_session(talk: Callable[..., str]
         raise OSError(28, "No space left")
 
     monkeypatch.setattr("ledlocal.conversation.os.fsync", full)
-    shown = talk("b", conversation=read_conversation(path), path=path)
+    shown = talk("b", conversation=read_conversation(path), path=path, code=OutOfResources.exit_code)
     assert f"ledlocal: cannot save {path}: No space left\n" in shown
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
-    assert OutOfResources.exit_code == 4
 
 
 def test_another_models_tokens_are_not_continued(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
@@ -296,3 +295,51 @@ def test_a_conversation_that_is_not_kept_leaves_the_loaded_file_alone(
     engine.enqueue(reply("two"))
     talk(f"/load {path}", "b")
     assert path.read_bytes() == before
+
+
+def test_two_sessions_on_one_file_lose_nothing(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+
+    def another() -> None:
+        write(path, "\n".join(Conversation(turns=(Turn("other", "said"),)).lines()) + "\n")
+
+    engine.enqueue(reply("one"))
+    engine.enqueue([another, *reply("two")])
+    shown = talk("a", "b", path=path)
+    assert "was changed by another session; this one is kept as" in shown
+    assert [turn.user for turn in read_conversation(path).turns] == ["other"]
+    assert [turn.user for turn in read_conversation(latest()).turns] == ["a", "b"]
+
+
+def test_load_alone_lists_what_is_kept(talk: Callable[..., str]) -> None:
+    assert "no conversation is kept" in talk("/load")
+    for name in ("old", "new"):
+        write(path_of(name), "\n".join(Conversation(turns=(Turn("a", "b"),)).lines()) + "\n")
+    assert talk("/load").split()[-2:] == ["new", "old"]
+
+
+def test_seeds_and_attempts_out_of_range_are_no_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    for name in ("seed", "attempt"):
+        lines = list(Conversation(turns=(Turn("a", "b", seed=5, attempt=3),)).lines())
+        write(path, "\n".join(lines).replace(f'"{name}": ', f'"{name}": -') + "\n")
+        with pytest.raises(BadInput, match=f"{path}: line 3"):
+            read_conversation(path)
+
+
+def test_continued_answers_are_counted_once(talk: Callable[..., str], engine: FakeEngine) -> None:
+    first, more = reply("one two three"), reply("one two three four five")
+    engine.enqueue([*first[:-1], replace(first[-1], finish="length")])  # type: ignore[type-var]
+    engine.enqueue(more)
+    assert "session   1 answers" not in talk("a", "/continue", "/stats")
+    engine.enqueue(reply("six"))
+    assert "session   2 answers · 0 thinking + 6 answer tokens" in talk_on(engine, talk)
+
+
+def talk_on(engine: FakeEngine, talk: Callable[..., str]) -> str:
+    first, more = reply("one two three"), reply("one two three four five")
+    last = engine._queue.pop()
+    engine.enqueue([*first[:-1], replace(first[-1], finish="length")])  # type: ignore[type-var]
+    engine.enqueue(more)
+    engine.enqueue(last)
+    return talk("a", "/continue", "b", "/stats")

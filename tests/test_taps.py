@@ -1,8 +1,12 @@
-"""The plugin tap against the reference tap, against residuals known by hand, and against what must be refused."""
+"""The fast taps against the reference tap, against residuals known by hand, and against what must be refused.
+
+The reference gets its rows from llama.cpp's eval callback and multiplies with NumPy: it shares nothing with the others.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,9 +24,12 @@ from tiny_recipes import RECIPES, UNTAPPABLE
 from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime import ggml
+from ledlocal.runtime.install import OVERRIDE, native_folder
+from ledlocal.runtime.library import is_native, library_path
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.runtime.taps.choice import open_tap
 from ledlocal.runtime.taps.head import Head
+from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
@@ -40,8 +47,25 @@ RANK = {F32: 0, F16: 2, Q8_0: 20, Q4_K: 40}
 """Places by which a token may move among 320: neighbours of nearly equal logits change places."""
 LIST = 1e-5
 """The final layer is llama.cpp's own in both taps; only sums over the vocabulary differ, in float32 on the device."""
+FAST = ("plugin", "native", "native, block-max top-k")
 TEMPERATURES = np.array([0.6, 1.0, 1.7])
 TOP = 20
+
+
+def fast_tap(name: str) -> Tap:
+    """One of FAST; skips where the patched library is not built, unless LEDLOCAL_TEST_NATIVE says that it must be."""
+    if name == "plugin":
+        return PluginTap()
+    if not is_native():
+        assert "LEDLOCAL_TEST_NATIVE" not in os.environ, f"{library_path()} has no patch"
+        pytest.skip(f"{library_path()} has no patch; make native")
+    return NativeTap() if name == "native" else NativeTap(top_block=8)
+
+
+def test_the_patched_library_is_the_one_that_was_built() -> None:
+    fast_tap("native")
+    assert library_path().parent == Path(os.environ[OVERRIDE])
+    assert "LEDLOCAL_TEST_NATIVE" not in os.environ or library_path().parent.name == native_folder().name
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +137,12 @@ def see(tap: Tap, model: Model, layers: Sequence[int], inv_temp: NDArray[np.floa
     return Seen(final, posteriors, measured, fetched)
 
 
-def compare(path: Path, head_type: int, inv_temp: NDArray[np.float64], unified: bool = False) -> None:
+def compare(path: Path, fast: str, head_type: int, inv_temp: NDArray[np.float64], unified: bool = False) -> None:
+    tap = fast_tap(fast)
     with loaded(path) as model:
         layers = range(1, model.n_layer + 1)
         want = see(ReferenceTap(path), model, layers, inv_temp, unified)
-        got = see(PluginTap(), model, layers, inv_temp, unified)
+        got = see(tap, model, layers, inv_temp, unified)
     np.testing.assert_array_equal(got.final.ids, want.final.ids)
     np.testing.assert_allclose(got.final.logits, want.final.logits, atol=LIST)
     for name in ("logsumexp", "entropy"):
@@ -141,31 +166,34 @@ CASES: list[tuple[str, dict[str, Any]]] = [(architecture, {}) for architecture i
 ]
 
 
+@pytest.mark.parametrize("fast", FAST)
 @pytest.mark.parametrize("architecture, options", CASES, ids=str)
-def test_same_as_the_reference(models: TinyModels, architecture: str, options: dict[str, Any]) -> None:
-    compare(models(architecture, **options), options.get("head_type", F16), 1 / TEMPERATURES)
+def test_same_as_the_reference(models: TinyModels, architecture: str, options: dict[str, Any], fast: str) -> None:
+    compare(models(architecture, **options), fast, options.get("head_type", F16), 1 / TEMPERATURES)
 
 
+@pytest.mark.parametrize("fast", FAST)
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
 @pytest.mark.parametrize("rows, unified", [(1, False), (1, True), (3, True)])
-def test_same_for_every_kind_of_context(models: TinyModels, architecture: str, rows: int, unified: bool) -> None:
-    compare(models(architecture, head_type=F32), F32, 1 / TEMPERATURES[:rows], unified)
+def test_same_for_every_kind_of_context(models: TinyModels, architecture: str, rows: int, unified: bool,
+                                        fast: str) -> None:
+    compare(models(architecture, head_type=F32), fast, F32, 1 / TEMPERATURES[:rows], unified)
 
 
+@pytest.mark.parametrize("fast", [*FAST, "reference"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_known_residuals(known: KnownResidual, preset: str) -> None:
+def test_known_residuals(known: KnownResidual, preset: str, fast: str) -> None:
     led = PRESETS[preset]
     layers = layers_of(led, 12)
     assert layers == ((10, 9, 8, 7, 6, 5, 4) if preset == "reference" else (11, 10, 9, 8, 7, 6, 5))
     rows, tokens = np.array([2, 0]), (9, 7)
     inv_temp = 1 / TEMPERATURES
-    with loaded(known.path) as model:
-        tap = PluginTap()
-        with opened(model, tap, layers) as context:
-            step(tap, context, inv_temp)
-            ids = np.tile(np.arange(model.n_vocab, dtype=np.int32), (2, 1))
-            posteriors = tap.project(rows, ids, layers, led.norm, inv_temp[rows])
-            entropies, _ranks = tap.measure(rows, layers, led.norm)
+    tap = ReferenceTap(known.path) if fast == "reference" else fast_tap(fast)
+    with loaded(known.path) as model, opened(model, tap, layers) as context:
+        step(tap, context, inv_temp)
+        ids = np.tile(np.arange(model.n_vocab, dtype=np.int32), (2, 1))
+        posteriors = tap.project(rows, ids, layers, led.norm, inv_temp[rows])
+        entropies, _ranks = tap.measure(rows, layers, led.norm)
     for i, token in enumerate(tokens):
         for j, layer in enumerate(layers):
             h = known.residual(token, layer).astype(np.float64)
@@ -181,10 +209,10 @@ def choose(name: Any, model: Model) -> tuple[Context, Tap, str]:
 
 
 @pytest.mark.parametrize("architecture", TAPPABLE)
-def test_auto_takes_the_plugin(models: TinyModels, architecture: str) -> None:
+def test_auto_takes_the_fastest(models: TinyModels, architecture: str) -> None:
     with loaded(models(architecture)) as model:
         context, tap, why = choose("auto", model)
-        assert (tap.name, why) == ("plugin", "")
+        assert (tap.name, why) == ("native" if is_native() else "plugin", "")
         assert context.last_position(0) == -1, "the self-test left tokens behind"
         tap.detach()
         context.close()
@@ -192,7 +220,7 @@ def test_auto_takes_the_plugin(models: TinyModels, architecture: str) -> None:
 
 def test_named_taps(models: TinyModels) -> None:
     with loaded(models("qwen3")) as model:
-        for name in ("plugin", "reference", "none"):
+        for name in ("plugin", "reference", "none", *(["native"] if is_native() else [])):
             context, tap, why = choose(name, model)
             assert (tap.name, why) == (name, "")
             tap.detach()
@@ -201,13 +229,18 @@ def test_named_taps(models: TinyModels) -> None:
 
 @pytest.mark.parametrize("architecture", UNTAPPABLE)
 def test_untappable_models_decode_plainly(models: TinyModels, architecture: str) -> None:
+    """Every tap refuses for the same reason."""
     with loaded(models(architecture)) as model:
-        with pytest.raises(TapRefused) as refusal:
-            choose("plugin", model)
+        causes = set()
+        for name in ("plugin", *(["native"] if is_native() else [])):
+            with pytest.raises(TapRefused) as refusal:
+                choose(name, model)
+            named, _, cause = str(refusal.value).partition(f": tap {name} cannot read its layers: ")
+            assert named == str(model.path) and cause
+            causes.add(cause)
+        [cause] = causes
         context, tap, why = choose("auto", model)
         assert isinstance(tap, NoTap)
-        named, _, cause = str(refusal.value).partition(": tap plugin cannot read its layers: ")
-        assert named == str(model.path) and cause
         assert why == f"the layers of {model.path.name} cannot be read: {cause}; plain sampling only"
         tap.prepare(np.ones(1))
         context.decode([Row(7, 0, 0, True)])
@@ -250,6 +283,8 @@ def test_a_wrong_tap_is_noticed(models: TinyModels, monkeypatch: pytest.MonkeyPa
     with loaded(models("qwen3")) as model:
         with pytest.raises(TapRefused, match=why):
             choose("plugin", model)
+        if is_native():
+            return
         context, tap, sentence = choose("auto", model)
         assert tap.name == "none"
         assert why in sentence
@@ -313,7 +348,8 @@ def test_missing_rows_are_an_error(models: TinyModels) -> None:
                 tap.topk()
 
 
-def test_twenty_taps_in_turn_on_one_context(models: TinyModels) -> None:
+@pytest.mark.parametrize("fast", FAST)
+def test_twenty_taps_in_turn_on_one_context(models: TinyModels, fast: str) -> None:
     with loaded(models("qwen3")) as model:
         plain = NoTap()
         with opened(model, plain, [], sequences=1) as context:
@@ -321,7 +357,7 @@ def test_twenty_taps_in_turn_on_one_context(models: TinyModels) -> None:
             want = context.logits(0)
             for _ in range(20):
                 context.forget(0)
-                tap = PluginTap()
+                tap = fast_tap(fast)
                 tap.attach(context, [2, 3], TOP)
                 step(tap, context, np.ones(1))
                 everything = np.arange(model.n_vocab, dtype=np.int32)[None]

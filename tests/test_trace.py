@@ -118,6 +118,13 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
         assert [one.text for one in read_trace(path)] == ["x"]
 
 
+@pytest.mark.parametrize("text", ["hello", '{"i": 0', "{}"])
+def test_a_file_of_one_torn_line_is_no_trace(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(BadInput, match="an empty trace"):
+        list(read_trace(tmp_path / "t"))
+
+
 def test_no_trace_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for path, said in ((tmp_path / "empty", "an empty trace"), (tmp_path, "directory"), (tmp_path / "no", "No such")):

@@ -29,7 +29,7 @@ from ledlocal.worker.client import Worker
 ])
 @pytest.mark.parametrize("doing", ["loading", "generating"])
 def test_a_crash_is_one_line(fault: str, line: str, doing: str, capfd: pytest.CaptureFixture[str]) -> None:
-    pattern = "^" + line.format(doing) + "$"
+    pattern = "^" + line.format(f"loading {fault}" if doing == "loading" else f"{doing} with m") + "$"
     if doing == "loading":
         with pytest.raises(EngineDied, match=pattern):
             fake(fault)
@@ -75,7 +75,7 @@ def test_a_killed_worker_is_one_line_for_every_open_request_and_a_new_one_works(
         os.kill(pid_of(worker), signal.SIGKILL)
         for thread in threads:
             thread.join(5)
-        line = "engine died (SIGKILL) while generating: killed from outside, often because memory ran out"
+        line = "engine died (SIGKILL) while generating with m: killed from outside, often because memory ran out"
         assert errors == [line] * 3
     with fake() as worker:
         assert count_to(worker, 2)
@@ -93,7 +93,7 @@ def test_a_worker_killed_while_idle_is_told_by_the_next_request() -> None:
 @pytest.mark.parametrize(("behaviour", "text"), [
     ("garbage", "a frame is not JSON"), ("too-long", "a frame of 4294967295 bytes is over the limit")])
 def test_a_worker_that_breaks_the_protocol_is_ended(behaviour: str, text: str) -> None:
-    with pytest.raises(EngineDied, match=rf"while loading: it broke the protocol: {text}"):
+    with pytest.raises(EngineDied, match=rf"while loading m: it broke the protocol: {text}"):
         fake("m", behaviour)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,78 +13,23 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ledlocal.commands.values import Configured
+from ledlocal.commands.chat_flags import SETTINGS, chat_flags
+from ledlocal.commands.values import Configured, defaults, origin_of
 from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError
 from ledlocal.values.params import Detail, EngineOptions
 
 if TYPE_CHECKING:
     from ledlocal.chat import Chat
+    from ledlocal.config import Config
     from ledlocal.conversation import Conversation
     from ledlocal.reply import Engine
     from ledlocal.settings import Settings
     from ledlocal.terminal import Console
     from ledlocal.trace import TraceWriter
 
-_SETTINGS = (
-    (("--temp",), "temp", "T", "Temperature; 0 is greedy. [the model file's, else 0.6]"),
-    (("--top-k",), "top_k", "N", "Method standard: the N most probable tokens; 0: all. [file's, else 20]"),
-    (("--top-p",), "top_p", "P", "Method standard: the smallest set with probability P; 1: all. [file's, else 0.95]"),
-    (("--min-p",), "min_p", "P", "Method standard: at least P times the largest probability; 0: off. [file's, else 0]"),
-    (("--order",), "order", "llama|paper", "Method standard: temperature last, or first. [llama]"),
-    (("--method",), "method", "led|standard|control", "How tokens are drawn. [led]"),
-    (("--preset",), "preset", "reference|paper", "LED as in the authors' code, or as in the paper's figure."),
-    (("--d",), "d", "N", "LED: exploration depth, the number of layers looked at. [8]"),
-    (("--k",), "k", "N", "LED: number of candidates. [8]"),
-    (("--scope",), "scope", "thinking|all", "LED: where to explore. [thinking]"),
-    (("--think-temp",), "think.temp", "T", "Temperature while thinking."),
-    (("--answer-temp",), "answer.temp", "T", "Temperature of the answer."),
-    (("--answer-method",), "answer.method", "led|standard|control", "Method of the answer."),
-    (("-s", "--seed"), "seed", "N", "Seed; -1: random. [-1]"),
-    (("-n", "--predict"), "max_tokens", "N", "Most tokens to generate, thinking included; -1: up to the context. [-1]"),
-    (("--reasoning",), "reasoning", "on|off|auto", "Whether the template lets the model think. [auto]"),
-    (("--reasoning-budget",), "budget", "N", "End thinking after N tokens; -1: never. [-1]"),
-)
-"""Flags -> name in Settings. Plain names come first: they set both phases."""
-
-
-def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    for flags, name, metavar, text in reversed(_SETTINGS):
-        command = click.option(*flags, name.replace(".", "__"), metavar=metavar, help=text)(command)
-    return command
-
 
 @click.command(cls=Configured)
-@click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
-@click.option("-m", "--model", metavar="MODEL", help="The same as MODEL: a GGUF file, demo, user/repo[:quant], "
-              "ollama:NAME, lmstudio:PUBLISHER/MODEL, or a name of your configuration file.")
-@click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave.")
-@click.option("-sys", "--system-prompt", metavar="TEXT", help="System message.")
-@_settings_options
-@click.option("--set", "more", nargs=2, multiple=True, metavar="NAME VALUE",
-              help="Any setting of /set: norm on, answer.top_p 0.9, ...")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End the answer before TEXT; repeatable.")
-@click.option("-c", "--ctx-size", type=int, metavar="N", help="Context in tokens. [trained, at most 32768]")
-@click.option("-ngl", "--gpu-layers", default="auto", metavar="auto|N", help="Layers on the GPU. [auto]")
-@click.option("-t", "--threads", type=int, metavar="N", help="CPU threads. [physical cores]")
-@click.option("--tap", type=click.Choice(["auto", "native", "plugin", "reference", "none"]), default="auto",
-              help="How intermediate layers are read. [auto]")
-@click.option("--chat-template-file", type=click.Path(path_type=Path), metavar="FILE", help="Replaces the file's own.")
-@click.option("--think-tags", metavar="START,END", help="Thinking markers, if they are not found.")
-@click.option("--reproducible", is_flag=True, help="The same tokens whatever else the engine does (CPU).")
-@click.option("--show-thinking", type=click.Choice(["auto", "always", "never"]), default="auto",
-              help="auto: unless quiet; never: only counted. [auto]")
-@click.option("--color-by", type=click.Choice(["explored", "confidence", "none"]), default="explored",
-              help="What colours mean. [explored]")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")
-@click.option("--continue", "resume", is_flag=True, help="Go on with the last kept conversation.")
-@click.option("--load", metavar="NAME", help="Go on with a kept conversation, or one in a .jsonl file.")
-@click.option("--no-save", is_flag=True, help="Do not keep the conversation.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="A new file: one JSON line per token.")
-@click.option("--trace-all", is_flag=True, help="With --trace: look into the layers at every thinking token.")
-@click.option("--offline", is_flag=True, help="Never use the network.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the answer.")
-@click.option("--print-config", is_flag=True, help="Show every value and where it came from, and leave.")
+@chat_flags
 def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags: Any) -> None:
     """Talk to MODEL, or answer PROMPT (or standard input) once: the answer on stdout, the rest on stderr."""
     from ledlocal.commands.values import print_values
@@ -94,7 +40,10 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     from ledlocal.stores.location import parts_of
     from ledlocal.terminal import Console
 
-    model, prompt = _model_and_prompt(words, model, prompt)
+    going_on = flags["resume"] or flags["load"] is not None
+    model, prompt = _model_and_prompt(words, model or flags["hf_repo"], prompt, going_on)
+    if flags["file"] is not None:
+        prompt = _file_prompt(flags["file"], prompt)
     settings = _settings(flags)
     if flags["print_config"]:
         print_values(click.get_current_context(), settings, model)
@@ -109,19 +58,28 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
         raise BadInput("--trace-all needs --trace FILE")
     prompt = _prompt(prompt, flags["as_json"])
     console = Console(flags["color"], flags["quiet"])
+    if location.origin == "file":
+        model = str(location.path.absolute())  # the conversation may go on from another folder
     if location.origin not in ("embedded", "file"):
         console.info(f"model     {location.said()}")
     kept = kept.under(model or "demo")
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
-        talk = _open(options, settings, console, kept, path if prompt is None else None, trace, flags)
+        talk = _open(options, settings, console, kept, path if prompt is None or going_on else None, trace, flags)
         stack.enter_context(closing(talk))
         if prompt is None:
             sys.exit(talk.run())
         reply = talk.ask_once(prompt, show=not flags["as_json"])
+        talk.save()
         if flags["as_json"]:
             click.echo(to_json(reply, talk.loaded, options, sha256_of_parts(parts_of(location.path))))
     sys.exit({"cancelled": INTERRUPTED, "invalid": LedlocalError.exit_code}.get(reply.finished.finish, 0))
+
+
+def check_chat(config: Config) -> None:
+    """Raise BadInput unless the configuration's values for this command are sound."""
+    with chat.make_context("chat", [], default_map=defaults(chat, config)) as context:
+        _settings(context.params)
 
 
 def _open(options: EngineOptions, settings: Settings, console: Console, kept: Conversation, path: Path | None,
@@ -137,7 +95,10 @@ def _open(options: EngineOptions, settings: Settings, console: Console, kept: Co
 
         typed = Typed()
         ask = LineEditor(typed, console.out.color, history=not flags["no_save"]).ask
-    look = Look(flags["show_thinking"], flags["color_by"])
+    shown = flags["show_thinking"]
+    if flags["quiet"] and origin_of("show_thinking")[:2] != "--":  # quiet is stronger than the configuration file
+        shown = "auto"
+    look = Look(shown, flags["color_by"])
     return Chat(lambda: start_engine(options), settings, console, kept, path=path, look=look, trace=trace, ask=ask,
                 template=options.chat_template, typed=typed, edit=edit_text)
 
@@ -179,6 +140,8 @@ def _prompt(prompt: str | None, as_json: bool) -> str | None:
     """The prompt to answer once; None where a person types."""
     if prompt is None and not _interactive():
         prompt = _read_stdin()
+    elif prompt is not None and _piped():  # as `git diff | ledlocal chat MODEL "summarize"`
+        prompt = "\n\n".join(filter(str.strip, (prompt, _read_stdin())))
     if prompt is None and as_json:
         raise BadInput("--json needs a prompt")
     if prompt is not None and not prompt.strip():
@@ -186,11 +149,13 @@ def _prompt(prompt: str | None, as_json: bool) -> str | None:
     return prompt
 
 
-def _model_and_prompt(words: tuple[str, ...], model: str | None, prompt: str | None) -> tuple[str | None, str | None]:
-    """MODEL and PROMPT from their flags, and from the words in that order."""
+def _model_and_prompt(words: tuple[str, ...], model: str | None, prompt: str | None,
+                      going_on: bool) -> tuple[str | None, str | None]:
+    """MODEL and PROMPT from their flags, and from the words in that order; a conversation that goes on has a model."""
     free = list(words)
-    typed = click.get_current_context().get_parameter_source("model") == ParameterSource.COMMANDLINE
-    if not typed and free:  # a model of the environment or the configuration file gives way
+    context = click.get_current_context()
+    typed = ParameterSource.COMMANDLINE in map(context.get_parameter_source, ("model", "hf_repo"))
+    if not typed and len(free) > going_on:  # a model of the environment or the configuration file gives way
         model = free.pop(0)
     if prompt is None and free:
         prompt = free.pop(0)
@@ -204,13 +169,15 @@ def _settings(flags: dict[str, Any]) -> Settings:
 
     detail: Detail = "all" if flags["trace_all"] else "candidates" if flags["trace"] else "forks"
     settings = Settings(stop=flags["stop"], detail=detail)
-    for _, name, _, _ in _SETTINGS:
-        text = flags[name.replace(".", "__")]
+    given = [(name.replace(".", "__"), name, flags[name.replace(".", "__")]) for _, name, _, _ in SETTINGS]
+    for option, name, text in [*given, *(("more", name, text) for name, text in flags["more"])]:
         if text is not None:
-            settings = settings.with_value(name, text)
-    for name, text in flags["more"]:
-        settings = settings.with_value(name, text)
-    settings.request(None)  # a wrong value is told before a model is loaded
+            try:
+                settings = settings.with_value(name, text)
+                settings.request(None)  # a wrong value is told before a model is loaded
+            except BadInput as error:
+                raise BadInput(f"{origin_of(option)}: {error}") from None
+    settings.request(None)
     return settings
 
 
@@ -225,12 +192,40 @@ def _engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOpti
         if not start or not end:
             raise BadInput(f"--think-tags takes START,END, not {tags!r}")
         tags = (start, end)
-    if layers != "auto" and not layers.isdecimal():
-        raise BadInput(f"--gpu-layers takes auto or a number, not {layers!r}")
+    if layers not in ("auto", "all") and not layers.isdecimal():
+        raise BadInput(f"--gpu-layers takes auto, all or a number, not {layers!r}")
+    context, threads = flags["ctx_size"], flags["threads"]
+    if context == 0:
+        context = _trained_context(path)
     return EngineOptions(
-        model=str(path), context=flags["ctx_size"], threads=flags["threads"],
-        gpu_layers=None if layers == "auto" else int(layers), tap=flags["tap"],
+        model=str(path), context=context, threads=None if threads == -1 else threads,
+        gpu_layers=None if layers == "auto" else 1 << 20 if layers == "all" else int(layers), tap=flags["tap"],
         depth=depth, reproducible=flags["reproducible"], chat_template=template, think_tags=tags)
+
+
+def _trained_context(path: Path) -> int | None:
+    from ledlocal.runtime.header import read_header
+
+    header = read_header(path)
+    trained = header.metadata.get(f"{header.architecture}.context_length")
+    return trained if isinstance(trained, int) else None
+
+
+def _file_prompt(path: Path, prompt: str | None) -> str:
+    from ledlocal.text_file import read_text
+
+    if prompt is not None:
+        raise BadInput("--file and PROMPT are both the prompt; give one of them")
+    return read_text(path)
+
+
+def _piped() -> bool:
+    """Whether standard input is a pipe or a file: something that was meant to be read, and ends."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode if sys.stdin is not None else 0
+    except (OSError, ValueError):  # it is no file of the system's
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _interactive() -> bool:
@@ -240,7 +235,9 @@ def _interactive() -> bool:
 def _read_stdin() -> str:
     if sys.stdin is None:
         raise BadInput("no prompt, and standard input is closed")
+    from ledlocal.text_file import read_most
+
     try:
-        return sys.stdin.buffer.read().decode("utf-8").rstrip("\n")
+        return read_most(sys.stdin.buffer, "standard input").decode("utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
         raise BadInput(f"standard input is not UTF-8: {error}") from None

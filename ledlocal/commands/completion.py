@@ -1,9 +1,39 @@
-"""`ledlocal completion`: what a shell evaluates to complete commands and flags."""
+"""`ledlocal completion`: what a shell evaluates to complete commands and flags; and what is completed."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def models_and_files(_context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """Names of models that are here and aliases; files where none begins so."""
+    from ledlocal.config import read_config
+    from ledlocal.models import known
+
+    names = [*read_config().models, *(location.name for location in known([]))]
+    return _beginning(names, word) or [CompletionItem(word, type="file")]
+
+
+def choices(_context: click.Context, parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """The words of a flag's choice."""
+    return _beginning((parameter.metavar or "").split("|"), word) if "|" in (parameter.metavar or "") else []
+
+
+def conversations(_context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """Kept conversations; files where none begins so."""
+    from ledlocal.conversation import names
+
+    return _beginning(names(), word) or [CompletionItem(word, type="file")]
+
+
+def _beginning(names: Iterable[str], word: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(word)]
 
 
 @click.command()

@@ -19,6 +19,7 @@ from ledlocal.values.errors import BadInput
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")
 def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
     """Look at engine, GPU, taps, folders, configuration and terminal; MODEL is what the taps are tried on. [demo]"""
+    from ledlocal.commands.chat import check_chat
     from ledlocal.config import read_config
     from ledlocal.doctor import examine
     from ledlocal.models import resolve
@@ -32,7 +33,7 @@ def doctor(model: str | None, deep: bool, as_json: bool, color: Any) -> None:
     screen = Screen(sys.stdout, color)
     styles = {"ok": "", "note": CHANGED, "wrong": ERROR}
     wrong = False
-    for finding in examine(path, deep):
+    for finding in examine(path, deep, check_chat):
         wrong |= finding.state == "wrong"
         if as_json:
             click.echo(json.dumps(asdict(finding)))

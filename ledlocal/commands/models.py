@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ledlocal.commands.completion import models_and_files
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
@@ -56,15 +57,14 @@ def ls(as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
-@_OFFLINE
+@click.argument("model", shell_complete=models_and_files)
 @_JSON
-def info(model: str, offline: bool, as_json: bool) -> None:
-    """Describe MODEL from its header: shape, layers that LED can read, thinking markers, what context fits here."""
+def info(model: str, as_json: bool) -> None:
+    """Describe MODEL, which is here, from its header: shape, layers that LED can read, thinking markers, what fits."""
     from ledlocal.model_info import lines, model_info
     from ledlocal.terminal import Screen
 
-    found = model_info(_located(model, offline))
+    found = model_info(_located(model, offline=True))
     if as_json:
         click.echo(json.dumps(asdict(found)))
     else:
@@ -73,7 +73,7 @@ def info(model: str, offline: bool, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=models_and_files)
 def pull(model: str) -> None:
     """Download MODEL (user/repo[:quant]) into the hub's cache, or what is missing of it."""
     from ledlocal.config import read_config
@@ -88,7 +88,7 @@ def pull(model: str) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=models_and_files)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(model: str, yes: bool) -> None:
     """Delete MODEL from the hub's cache; what other programs keep is left to them."""
@@ -105,7 +105,7 @@ def rm(model: str, yes: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=models_and_files)
 @_OFFLINE
 def path(model: str, offline: bool) -> None:
     """Print where MODEL lies, fetching it if it must be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ _WITHOUT = ("help", "version", "print_config")
 
 
 def long_name(option: click.Option) -> str:
-    """The longest flag without its dashes: the option's name in the configuration file."""
-    return max(option.opts, key=len).lstrip("-")
+    """The first long flag without its dashes: the option's name in the configuration file."""
+    return next(flag for flag in option.opts if flag.startswith("--")).lstrip("-")
 
 
 def variable(option: click.Option) -> str:
@@ -34,11 +35,20 @@ class Configured(click.Command):
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None,
                      **extra: Any) -> click.Context:
         """Parse: a flag overrides its environment variable, which overrides the file. Raises BadInput."""
+        _refuse_clusters(self, args)
         for option in _options(self):
             option.envvar = variable(option)
         if not {"-h", "--help"}.intersection(args):
             extra.setdefault("default_map", defaults(self, read_config()))
         return super().make_context(info_name, args, parent, **extra)
+
+
+def _refuse_clusters(command: click.Command, args: list[str]) -> None:
+    """`-st` is another program's flag, not `-s t`."""
+    known = {flag for option in _options(command) for flag in option.opts}
+    for before, arg in zip(["", *args], args, strict=False):
+        if re.fullmatch("-[a-z]{2,}", arg) and arg not in known and before not in known:
+            raise click.NoSuchOption(arg, ctx=click.Context(command, info_name=f"ledlocal {command.name}"))
 
 
 def defaults(command: click.Command, config: Config) -> dict[str, Any]:
@@ -53,6 +63,10 @@ def defaults(command: click.Command, config: Config) -> dict[str, Any]:
             raise BadInput(f"{config.path}: chat.{name} must be {'true or false' if option.is_flag else 'a value'}")
         if isinstance(value, list) and not option.multiple:
             raise BadInput(f"{config.path}: chat.{name} takes one value")
+        if option.nargs == 2:  # "NAME VALUE" each
+            value = [line.split(maxsplit=1) for line in value]
+            if any(len(pair) != 2 for pair in value):
+                raise BadInput(f'{config.path}: chat.{name} takes a list of "NAME VALUE"')
         found[str(option.name)] = value if isinstance(value, bool | list) else str(value)
     return found
 
@@ -75,6 +89,21 @@ def print_values(ctx: click.Context, settings: Settings, model: str | None) -> N
     screen.line("# in effect, before a model file's own defaults for what is not set:")
     for phase in ("thinking", "answer"):
         screen.line(f"# {phase:9} {settings.sampling(phase, None)}")
+
+
+def origin_of(name: str) -> str:
+    """Where the value of an option of the running command comes from: the flag, the variable, or the file's key."""
+    context = click.get_current_context()
+    [option] = [option for option in _options(context.command) if option.name == name]
+    match context.get_parameter_source(name):
+        case ParameterSource.ENVIRONMENT:
+            return variable(option)
+        case ParameterSource.DEFAULT_MAP:
+            return f"{read_config().path}: chat.{long_name(option)}"
+        case ParameterSource.COMMANDLINE:
+            return "/".join(option.opts)
+        case _:
+            return "default"
 
 
 def _options(command: click.Command) -> list[click.Option]:

@@ -23,7 +23,7 @@ REWIND_NOTICE = "this model's memory cannot be rewound, so a turn that changes t
 
 
 class Engine:
-    """A loaded model that serves many requests at once. Not thread-safe but for `cancel`."""
+    """A loaded model that serves many requests at once, from any number of threads: one at a time does a step."""
 
     def __init__(self, options: EngineOptions) -> None:
         """Load. Raises BadInput (file, flag), OutOfResources, or TapRefused (a tap asked for by name)."""
@@ -34,7 +34,10 @@ class Engine:
         self._kv = KvCache(context, self._session.cache_bytes // context.n_seq_max)
         self._scheduler = Scheduler(self._kv, context.n_seq_max, options, self._session.model.needs_output)
         self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
+        self._turn = threading.RLock()
+        """Whose turn it is to use the library."""
         self._lock = threading.Lock()
+        """Of the two sets below."""
         self._cancelled: set[int] = set()
         self._in_flight: set[int] = set()
         self._waiting: list[Event] = []
@@ -49,7 +52,8 @@ class Engine:
 
     def close(self) -> None:
         """Free everything; may be repeated."""
-        self._session.close()
+        with self._turn:
+            self._session.close()
 
     @property
     def busy(self) -> bool:
@@ -63,7 +67,12 @@ class Engine:
 
     def submit(self, request: Request) -> int:
         """Queue a request; its number. Raises BadInput for what this model or context cannot do."""
+        with self._turn:
+            return self._submit(request)
+
+    def _submit(self, request: Request) -> int:
         self._session.check_open()
+        self._session.check_unchanged()
         self._check(request)
         self._next_id += 1
         prompt = self._session.prompt(request)
@@ -95,10 +104,11 @@ class Engine:
                 self._session.context.abort.set()
 
     def answer_now(self, request_id: int) -> None:
-        """End a request's thinking at the next token."""
-        for sequence in self._scheduler.running():
-            if sequence.request_id == request_id:
-                sequence.force_answer()
+        """End a request's thinking at the next token, for good."""
+        with self._turn:
+            for sequence in self._scheduler.running():
+                if sequence.request_id == request_id:
+                    sequence.answer_now()
 
     def generate(self, request: Request) -> Iterator[Event]:
         """Submit one request and yield its events up to the last sample's Finished. Closing it early cancels."""
@@ -117,13 +127,21 @@ class Engine:
 
     def _step_for(self, request_id: int) -> list[Event]:
         """A step's events of one request; those of others wait for their own readers."""
-        events = self.step()
-        mine: list[Event] = [event for event in events if not isinstance(event, Loaded) and event.request == request_id]
-        self._waiting += [event for event in events if event not in mine]
-        return mine
+        with self._turn:
+            mine: list[Event] = []
+            others: list[Event] = []
+            for event in self.step():
+                own = not isinstance(event, Loaded) and event.request == request_id
+                (mine if own else others).append(event)
+            self._waiting += others
+            return mine
 
     def step(self) -> list[Event]:
         """Admit, decode one batch, choose tokens, retire. An empty list if there is nothing to do."""
+        with self._turn:
+            return self._step()
+
+    def _step(self) -> list[Event]:
         self._session.check_open()
         events, self._waiting = self._waiting, []
         events += self._drop_cancelled()

@@ -28,7 +28,7 @@ from ledlocal.runtime.prompt import build_prompt
 from ledlocal.runtime.taps.choice import open_tap
 from ledlocal.runtime.template import ChatTemplate
 from ledlocal.runtime.vocabulary import Vocabulary
-from ledlocal.values.errors import BadInput, LedlocalError, TapRefused
+from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, TapRefused
 from ledlocal.values.events import Loaded, ModelFacts
 from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
 
@@ -52,6 +52,7 @@ class Session:
         start = now()
         path = Path(options.model)
         header = read_header(path)
+        self._files = {part: _identity(part) for part in header.splits}
         self._notices = list(check_model(header))
         self.depth = options.depth
         self._think_tags = options.think_tags
@@ -150,6 +151,12 @@ class Session:
         if not self.model.handle:
             raise LedlocalError("the engine is closed")
 
+    def check_unchanged(self) -> None:
+        """Raise EngineDied if a file of the model is not the one that was loaded: its weights are read as needed."""
+        for path, before in self._files.items():
+            if _identity(path) != before:
+                raise EngineDied(f"{path} was changed while it was in use; load it anew")
+
     def close(self) -> None:
         """Free context and model; may be repeated."""
         if hasattr(self, "tap"):
@@ -225,6 +232,14 @@ class Session:
                         for texts in (markers.starts, markers.ends))
         own = all(special.intersection(ids) for ids in (*starts, *ends))
         return (starts, ends) if own else None
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _own_sampling(header: Header) -> tuple[dict[str, float], list[str]]:

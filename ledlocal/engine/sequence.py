@@ -34,6 +34,7 @@ class Sequence:
         self.reason = ""
         self.forced: deque[int] = deque()
         self._thinking_tokens = 0
+        self._thinks_no_more = False
         self._prefill_s = 0.0
         self._decode_start: float | None = None
         self._explored = self._changed = self._in_scope = 0
@@ -74,12 +75,17 @@ class Sequence:
 
     @property
     def project_always(self) -> bool:
-        """The next token's layers are wanted whether it explores or not."""
-        return self.request.detail == "all" and self.in_scope
+        """The next token's layers are wanted whether it explores or not; the first may be what opens the thinking."""
+        return self.request.detail == "all" and (self.in_scope or not self.ids)
 
     def uniforms(self) -> tuple[float, float]:
         """Coin and token of the next position."""
         return uniforms(self.request.seed, self.request.problem, self.sample, len(self.ids))
+
+    def answer_now(self) -> None:
+        """No more thinking: it ends at the next token, and so does any that the model begins again."""
+        self._thinks_no_more = True
+        self.force_answer()
 
     def force_answer(self) -> None:
         """End thinking at the next token."""
@@ -90,7 +96,7 @@ class Sequence:
 
     def _keep_budget(self) -> None:
         budget = self.request.reasoning_budget
-        if budget is not None and self._tracker.count >= budget:
+        if self._thinks_no_more or (budget is not None and self._tracker.count >= budget):
             self.force_answer()
 
     def prefill(self, tokens: int, seconds: float) -> None:

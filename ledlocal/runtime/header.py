@@ -28,6 +28,10 @@ _OTHER_FORMATS = {b"lmgg": "GGML, the format before GGUF", b"ggml": "byte-swappe
 _SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
 
+MOST_ALIGNED = 1 << 20
+"""Bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
     """One tensor's entry."""
@@ -169,8 +173,9 @@ def _scan(scan: Scanner) -> Header:
     version, n_tensors, n_keys = _open(scan)
     metadata, kinds = _metadata(scan, n_keys)
     alignment = metadata.get("general.alignment", 32)
-    if kinds.get("general.alignment", "u32") != "u32" or not isinstance(alignment, int) or alignment.bit_count() != 1:
-        scan.refuse(f"general.alignment must be a u32 power of two, not {alignment}")
+    if kinds.get("general.alignment", "u32") != "u32" or not isinstance(alignment, int) or alignment.bit_count() != 1 \
+            or alignment > MOST_ALIGNED:
+        scan.refuse(f"general.alignment must be a u32 power of two up to {MOST_ALIGNED}, not {alignment}")
     tensors, data = _tensors(scan, n_tensors, alignment)
     return Header(scan.path, version, alignment, MappingProxyType(metadata), MappingProxyType(kinds),
                   tuple(scan.not_utf8), MappingProxyType(tensors), data, scan.size,

@@ -18,6 +18,7 @@ def _load() -> Any:
         os.environ["LLAMA_CPP_LIB_PATH"] = str(folder)
     import llama_cpp.llama_cpp as bindings
 
+    os.environ.pop("LLAMA_CPP_LIB_PATH", None)  # a child chooses for itself
     return bindings
 
 

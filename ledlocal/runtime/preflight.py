@@ -48,8 +48,16 @@ def check_model(header: Header) -> list[str]:
     size = len(keys.text("tokenizer.chat_template", "").encode())
     if size > TEMPLATE_LIMIT:
         keys.refuse("tokenizer.chat_template", f"has {size} bytes; at most {TEMPLATE_LIMIT} are accepted")
-    return [*check_vocabulary(keys), *(f"{header.path}: {what} is not UTF-8; its stray bytes show as \\x.."
-                                  for what in header.not_utf8)]
+    stray = [f"{header.path}: {what} is not UTF-8; its stray bytes show as \\x.." for what in header.not_utf8]
+    return [*check_vocabulary(keys), *_nonsense(keys), *stray]
+
+
+def _nonsense(keys: Keys) -> list[str]:
+    """Warnings about values that mean nothing to llama.cpp and change nothing here."""
+    known = {"general.file_type": 1 << 10, "general.quantization_version": 2, keys.own("pooling_type"): 4}
+    return [f"{keys.header.path}: {shown(key)} is {shown(str(value))}, which means nothing; ignored"
+            for key, most in known.items() if (value := keys.header.metadata.get(key)) is not None
+            and not (isinstance(value, int) and 0 <= value <= most)]
 
 
 def _architecture(keys: Keys) -> None:

@@ -31,6 +31,8 @@ def check_vocabulary(keys: Keys) -> list[str]:
         numbers = keys.get(f"tokenizer.ggml.{name}", *kinds)
         if isinstance(numbers, np.ndarray) and len(numbers) < len(tokens):
             keys.refuse(f"tokenizer.ggml.{name}", f"has {len(numbers)} values for {len(tokens)} tokens")
+        if isinstance(numbers, np.ndarray) and np.isnan(numbers).any():
+            keys.refuse(f"tokenizer.ggml.{name}", "holds what is not a number (NaN)")
     merges = keys.get("tokenizer.ggml.merges", "[str]")
     if model in _MERGED and merges is None and keys.text("tokenizer.ggml.pre", "") != "kimi-k2":
         keys.refuse("tokenizer.ggml.merges", f"is missing; the tokenizer {model} needs it")

@@ -6,8 +6,11 @@ Folders: models--<user>--<repo>/{refs/main, snapshots/<revision>/<file>}.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
+import time
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +19,7 @@ from ledlocal.stores.location import Location, choose, is_model, part_names, qua
 from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 
 ORIGIN = "HF cache"
+TRIES = 5
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -48,14 +52,14 @@ def fetch(repo: str, quant: str) -> Location:
     import huggingface_hub
     from huggingface_hub import errors
 
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # what goes wrong is told here, in one line
+    warnings.filterwarnings("ignore", module="huggingface_hub")
     try:
         names = huggingface_hub.HfApi().list_repo_files(repo)
         name = choose(names, quant)
         if name is None:
             raise BadInput(_no_such_file(repo, quant, names))
-        paths = [Path(huggingface_hub.hf_hub_download(
-            repo, part, cache_dir=cache_folder(), library_name="ledlocal", library_version=version("ledlocal")))
-            for part in part_names(name)]
+        paths = [_download(repo, part) for part in part_names(name)]
     except errors.GatedRepoError:
         raise BadInput(f"{repo} is gated: accept its terms on its page, then `hf auth login` or set HF_TOKEN") from None
     except errors.RepositoryNotFoundError:
@@ -68,11 +72,31 @@ def fetch(repo: str, quant: str) -> Location:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise OutOfResources(f"{cache_folder()}: {error.strerror}") from None
         raise LedlocalError(f"{repo}: {error}") from None
-    except Exception as error:  # the HTTP library's own, which huggingface_hub does not wrap
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore", "requests"):
+    except Exception as error:
+        if not _of_the_network(error):
             raise
         raise LedlocalError(f"{repo}: no connection to the hub ({error}); --offline uses what is here") from None
     return _location(repo, paths[0])
+
+
+def _download(repo: str, part: str) -> Path:
+    """One file, or what is missing of it; a connection that breaks is made again."""
+    from huggingface_hub import hf_hub_download
+
+    for attempt in range(TRIES):
+        try:
+            return Path(hf_hub_download(repo, part, cache_dir=cache_folder(), library_name="ledlocal",
+                                        library_version=version("ledlocal")))
+        except Exception as error:
+            if attempt == TRIES - 1 or not _of_the_network(error):
+                raise
+            time.sleep(attempt)
+    raise AssertionError
+
+
+def _of_the_network(error: Exception) -> bool:
+    """The HTTP library's own, which huggingface_hub does not wrap."""
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "requests")
 
 
 def models() -> Iterator[Location]:

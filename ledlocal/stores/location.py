@@ -33,7 +33,8 @@ class Location:
 
     def said(self) -> str:
         """One line that names what was picked."""
-        return f"{self.path.name} ({self.origin}, {readable(self.size)})"
+        name = self.path.name if is_model(self.path.name) else self.name  # Ollama's files are named by their hashes
+        return f"{name} ({self.origin}, {readable(self.size)})"
 
 
 def readable(size: int) -> str:

@@ -58,6 +58,7 @@ class Worker:
         self._death: str | None = None
         self._closed = False
         self._output = b""
+        self._model = options.model
         try:
             self._socket, child_socket = socket.socketpair()
         except OSError as error:
@@ -190,8 +191,9 @@ class Worker:
             process.kill()
         code = process.wait()
         self._keep_output(output.fileno())
-        doing = "loading" if _LOADING in self._open else "generating" if self._open else "idle"
-        return f"engine died ({_exit_name(code)}) while {doing}: {violation or _last_words(self._output, code)}"
+        doing = "loading" if _LOADING in self._open else "generating with" if self._open else "idle with"
+        return (f"engine died ({_exit_name(code)}) while {doing} {self._model}: "
+                f"{violation or _last_words(self._output, code)}")
 
     def _dispatch(self, output: int) -> None:
         """Give each event to its request until the connection ends. Raises ProtocolError."""

@@ -39,7 +39,7 @@ class PluginTap:
         self._error: Exception | None = None
         self._rows_fetched = 0
         self._ubatches = 0
-        self._rows = 0
+        self._rows = self._hidden_rows = 0
         self._projection: Projection | None = None
         self._chains: list[Any] = []
 
@@ -126,6 +126,7 @@ class PluginTap:
         rows = int(ggml.tensor(logits).ne[1])
         self._rows = 0
         hidden = [self._residual(graph, layer) for layer in (*self._layers, self._last)]
+        self._hidden_rows = max(int(ggml.tensor(one).ne[1]) for one in hidden)
         if rows == 0 or any(ggml.tensor(one).ne[1] != rows for one in hidden):
             # a prompt without outputs, or llama.cpp measuring one: taps here would keep whole layers alive
             return
@@ -204,6 +205,8 @@ class PluginTap:
         if self._error is not None:
             raise self._error
         # every active sequence's sampler is called once per ubatch, so one ubatch means as many calls as rows
+        if self._rows == 0 and self._hidden_rows > self._ubatches == len(self._inv_temp):
+            raise TapRefused("it keeps several residual streams per layer")
         if self._ubatches != len(self._inv_temp) or self._rows != len(self._inv_temp):
             raise LedlocalError(
                 f"the decode was split: {self._rows} rows in the last graph for {len(self._inv_temp)} outputs")
