@@ -14,7 +14,7 @@ SOURCE := $(CACHE)/sdist/$(SDIST)
 export LEDLOCAL_SDIST_DIR = $(SOURCE)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: chat native test test-all lint types check sdist clean help
+.PHONY: chat native sanitize test test-all test-native lint types check sdist clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ test: $(DEV) $(SOURCE)/ok ## the quick suite
 test-all: $(DEV) $(SOURCE)/ok ## everything
 	$(PYTEST)
 
+test-native: $(DEV) $(SOURCE)/ok ## what the patched library must pass (make native first)
+	LEDLOCAL_TEST_NATIVE=1 $(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
+		tests/test_engine.py tests/test_engine_phases.py tests/test_engine_slots.py tests/test_engine_continues.py \
+		tests/test_kv_cache.py tests/test_memory.py tests/test_doctor.py tests/test_worker_engine.py
+
 lint: $(DEV) ## ruff
 	$(BIN)/ruff check .
 
@@ -36,6 +41,15 @@ types: $(DEV) ## mypy --strict on both packages
 
 native: $(STAMP) ## compile the patched llama.cpp (about 4 minutes on 2 cores)
 	$(BIN)/ledlocal build
+
+sanitize: $(DEV) $(SOURCE)/ok ## the patch under address and undefined-behaviour sanitizers, over the tap tests
+	CXXFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=vptr" \
+		$(BIN)/ledlocal build --into $(VENV)/sanitized
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:log_path=$(VENV)/sanitized/report UBSAN_OPTIONS=print_stacktrace=1 \
+	LEDLOCAL_TEST_NATIVE=1 LEDLOCAL_LIBRARY=$(abspath $(VENV))/sanitized \
+		$(BIN)/python -m pytest -s tests/test_taps.py tests/test_native_tap.py 2>&1 | tee $(VENV)/sanitized/log
+	! grep -n "llama-tap.*runtime error\|llama-tap\.cpp" $(VENV)/sanitized/log $(VENV)/sanitized/report* 2>/dev/null
 
 check: lint types test ## lint, types and the quick suite
 

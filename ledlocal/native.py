@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,12 +35,14 @@ Progress = Callable[[str, int, int], None]
 """What is done now, steps done, steps in all."""
 
 
-def build(progress: Progress, full: Sequence[str] | None = None) -> Path:
+def build(progress: Progress, full: Sequence[str] | None = None, into: Path | None = None) -> Path:
     """Build and install the library; the file. `full`: cmake options with which ggml is compiled, too.
 
-    Raises LedlocalError with the first line of what went wrong; whatever was built before stays.
+    $CXX and $CXXFLAGS are heard. `into`: another folder, for a library that is not to be used from now on, and that
+    need not run by itself (one with sanitizers). Raises LedlocalError with the first line of what went wrong; whatever
+    was built before stays.
     """
-    target = native_folder()
+    target = into or native_folder()
     try:
         with tempfile.TemporaryDirectory(prefix="ledlocal-build-") as folder:
             work = Path(folder)
@@ -51,7 +54,8 @@ def build(progress: Progress, full: Sequence[str] | None = None) -> Path:
                 _compile(source / "vendor" / "llama.cpp", made, progress)
             else:
                 _compile_all(source, made, full, progress)
-            _prove(made)
+            if into is None:
+                _prove(made)
             return _install(made, target) / f"libllama{SUFFIX}"
     except OSError as error:
         raise OutOfResources(f"cannot build: {error.filename or ''}: {error.strerror}") from None
@@ -89,7 +93,7 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
     compiler = os.environ.get("CXX") or _program("c++", "g++", "clang++")
     (made / "llama-version.h").write_text('#define LLAMA_VERSION "0"\n#define LLAMA_COMMIT "0"\n')
     headers = (made, llama / "src", llama / "include", llama / "ggml" / "include")
-    options = [*OPTIONS, *(f"-I{folder}" for folder in headers)]
+    options = [*OPTIONS, *shlex.split(os.environ.get("CXXFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     sources = [*_unity_files(llama / "src" / "models", made), *sorted((llama / "src").glob("*.cpp"))]
     objects = [made / f"{path.stem}.o" for path in sources]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -104,7 +108,8 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
             raise
     ggml = stock_folder()
     name = ["-Wl,-install_name,@rpath/libllama.dylib"] if sys.platform == "darwin" else ["-Wl,-soname,libllama.so.0"]
-    _run("link libllama", compiler, "-shared", *name, "-o", str(made / f"libllama{SUFFIX}"), *map(str, objects),
+    flags = shlex.split(os.environ.get("CXXFLAGS", ""))
+    _run("link libllama", compiler, "-shared", *flags, *name, "-o", str(made / f"libllama{SUFFIX}"), *map(str, objects),
          f"-L{ggml}", "-lggml", "-lggml-base", "-lpthread")
     for path in (*objects, *made.glob("unity*.cpp"), made / "llama-version.h"):
         path.unlink()

@@ -68,15 +68,15 @@ class Gguf:
             "<Iqq", self.version, len(self.tensors) if self.n_tensors is None else self.n_tensors,
             len(self.metadata) if self.n_keys is None else self.n_keys)
         out += b"".join(entry(key, *value) for key, value in self.metadata.items()) + self.extra
-        offset, data = 0, b""
+        offset, data = 0, []
         for name, tensor in self.tensors.items():
             dims = tensor.data.shape[::-1] if tensor.dims is None else tensor.dims
             out += text(name) + struct.pack(f"<I{len(dims)}q", len(dims), *dims)
             out += struct.pack("<iQ", tensor.type, offset if tensor.offset is None else tensor.offset)
             blob = tensor.data.tobytes()
-            data += blob + b"\0" * (-len(blob) % DATA_ALIGNMENT)
-            offset = len(data)
-        return out + b"\0" * (-len(out) % DATA_ALIGNMENT) + data
+            data.append(blob + b"\0" * (-len(blob) % DATA_ALIGNMENT))
+            offset += len(data[-1])
+        return b"".join([out, b"\0" * (-len(out) % DATA_ALIGNMENT), *data])
 
 
 def vocabulary() -> tuple[list[str], list[int]]:

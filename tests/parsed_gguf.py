@@ -54,7 +54,7 @@ def parse(data: bytes) -> Gguf:
         dims = tuple(reader.number("<q") for _ in range(reader.number("<I")))
         entries.append((name, dims, reader.number("<i"), reader.number("<Q")))
     start = reader.at + -reader.at % DATA_ALIGNMENT
-    ends = [*(offset for *_, offset in entries[1:]), len(data) - start]
+    ends = [*(offset for *_, offset in entries[1:]), len(data) - start][:len(entries)]  # none: a vocabulary alone
     tensors = {name: Tensor(np.frombuffer(data, np.uint8, end - offset, start + offset), kind, dims)
                for (name, dims, kind, offset), end in zip(entries, ends, strict=True)}
     return Gguf(metadata, tensors)

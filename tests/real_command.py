@@ -66,12 +66,13 @@ def start(*args: str | bytes, limits: str = "", cache: Path | None = None,
                             stderr=subprocess.PIPE, env=environ)
 
 
-def run(*args: str | bytes, stdin: bytes = b"", limits: str = "", cache: Path | None = None) -> Done:
+def run(*args: str | bytes, stdin: bytes = b"", limits: str = "", cache: Path | None = None,
+        limit_s: float = LIMIT_S) -> Done:
     """Run the command to its end."""
     began = time.monotonic()
     with start(*args, limits=limits, cache=cache) as process:
         try:
-            out, err = process.communicate(stdin, LIMIT_S)
+            out, err = process.communicate(stdin, limit_s)
         except BaseException:
             process.kill()
             raise

@@ -117,14 +117,18 @@ def fast() -> Iterator[Engine]:
 # ---- the law ----
 
 
-def test_led_without_exploration_is_control_token_for_token(exact: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    hot = {method: both(Sampling(method, temperature=1.2)) for method in ("led", "control")}
+@pytest.mark.parametrize("temperature", [1.2, 6.0])
+def test_led_without_exploration_is_control_token_for_token(
+        temperature: float, exact: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the eighth candidate is drawn as often as the first."""
+    hot = {method: both(Sampling(method, temperature=temperature)) for method in ("led", "control")}
     explored = sampled(exact, puzzle(n=16, max_tokens=40, seed=5, **hot["led"]))
     control = sampled(exact, puzzle(n=16, max_tokens=40, seed=5, **hot["control"]))
     monkeypatch.setattr(led, "explores", lambda p_top1, u0, exploit=True: np.zeros(len(u0), bool))
     off = sampled(exact, puzzle(n=16, max_tokens=40, seed=5, **hot["led"]))
     assert [run.ids for run in off] == [run.ids for run in control]
-    assert [run.ids for run in explored] != [run.ids for run in control]
+    # in a very hot row the final layer alone is the most uncertain mixture
+    assert temperature == 6 or [run.ids for run in explored] != [run.ids for run in control]
     assert not any(token.explored for run in (*off, *control) for token in run.tokens)
 
 

@@ -202,6 +202,25 @@ def test_answer_now(demo: Engine) -> None:
     assert not forced(runs[other, 0].tokens)
 
 
+def test_answer_now_is_for_good(thinker: Engine) -> None:
+    """A model that begins to think again is ended again."""
+    way = Sampling("standard", temperature=100, top_k=0, top_p=1)  # a random model writes any marker sooner or later
+    request = Request(messages=(Message("user", "why"),), max_tokens=1500, ignore_eos=True, thinking=way, answer=way)
+    runs: Runs = defaultdict(Run)
+    number = thinker.submit(request)
+    while len(runs[number, 0].tokens) < 5:
+        collect(thinker.step(), runs)
+    thinker.answer_now(number)
+    drain(thinker, runs)
+    tokens = runs[number, 0].tokens
+    begun = [token.i for token in tokens[5:] if token.marker and not token.forced and token.phase == "thinking"]
+    assert begun, "it never began to think again: nothing is shown"
+    for i in begun:
+        if i + 1 < len(tokens):
+            assert tokens[i + 1].forced or tokens[i].id == END_THINK
+    assert sum(token.phase == "thinking" for token in tokens[5:]) <= 2 * len(begun) + 2
+
+
 # ---- cancelled, broken ----
 
 

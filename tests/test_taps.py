@@ -5,11 +5,9 @@ The reference gets its rows from llama.cpp's eval callback and multiplies with N
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +16,21 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
+from tap_steps import FAST, TOP, fast_tap, loaded, opened, step
+from tiny_lora import apply_lora, tiny_lora
 from tiny_models import F16, F32, Q4_K, Q8_0, KnownResidual, TinyModels, known_residual_model
 from tiny_recipes import RECIPES, UNTAPPABLE
 
 from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.led import layers_of
-from ledlocal.runtime import ggml
 from ledlocal.runtime.install import OVERRIDE, native_folder
-from ledlocal.runtime.library import is_native, library_path
-from ledlocal.runtime.llama import Context, Model, Row, context_params
-from ledlocal.runtime.taps.choice import open_tap
-from ledlocal.runtime.taps.head import Head
-from ledlocal.runtime.taps.native import NativeTap
+from ledlocal.runtime.library import library_path
+from ledlocal.runtime.llama import Model, Row
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.runtime.taps.reference import ReferenceTap
-from ledlocal.values.errors import LedlocalError, TapRefused
+from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import PRESETS
 
 TAPPABLE = [architecture for architecture in RECIPES if architecture not in UNTAPPABLE]
@@ -47,25 +43,14 @@ RANK = {F32: 0, F16: 2, Q8_0: 20, Q4_K: 40}
 """Places by which a token may move among 320: neighbours of nearly equal logits change places."""
 LIST = 1e-5
 """The final layer is llama.cpp's own in both taps; only sums over the vocabulary differ, in float32 on the device."""
-FAST = ("plugin", "native", "native, block-max top-k")
 TEMPERATURES = np.array([0.6, 1.0, 1.7])
-TOP = 20
-
-
-def fast_tap(name: str) -> Tap:
-    """One of FAST; skips where the patched library is not built, unless LEDLOCAL_TEST_NATIVE says that it must be."""
-    if name == "plugin":
-        return PluginTap()
-    if not is_native():
-        assert "LEDLOCAL_TEST_NATIVE" not in os.environ, f"{library_path()} has no patch"
-        pytest.skip(f"{library_path()} has no patch; make native")
-    return NativeTap() if name == "native" else NativeTap(top_block=8)
 
 
 def test_the_patched_library_is_the_one_that_was_built() -> None:
     fast_tap("native")
     assert library_path().parent == Path(os.environ[OVERRIDE])
-    assert "LEDLOCAL_TEST_NATIVE" not in os.environ or library_path().parent.name == native_folder().name
+    installed = library_path().parent.parent.name == native_folder().parent.name
+    assert not installed or library_path().parent.name == native_folder().name
 
 
 @pytest.fixture(scope="module")
@@ -76,40 +61,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> KnownResidual:
     return known_residual_model(tmp_path_factory.mktemp("known") / "known.gguf")
-
-
-@contextmanager
-def loaded(path: Path) -> Iterator[Model]:
-    model = Model(path)
-    try:
-        yield model
-    finally:
-        model.close()
-
-
-@contextmanager
-def opened(model: Model, tap: Tap, layers: Sequence[int], sequences: int = 3, unified: bool = False,
-           top: int = TOP) -> Iterator[Context]:
-    params = context_params(64, sequences, 64, 1, unified)
-    tap.configure(params)
-    context = Context(model, params)
-    try:
-        tap.attach(context, layers, top)
-        yield context
-        tap.detach()
-    finally:
-        context.close()
-
-
-def step(tap: Tap, context: Context, inv_temp: NDArray[np.float64]) -> None:
-    """Prompts of different lengths, then an output row of each sequence."""
-    rows = []
-    for sequence in range(context.n_seq_max):
-        prompt = b"hello"[sequence:]
-        context.decode([Row(token, i, sequence, False) for i, token in enumerate(prompt)])
-        rows.append(Row(7 + sequence, len(prompt), sequence, True))
-    tap.prepare(inv_temp)
-    context.decode(rows)
 
 
 @dataclass(frozen=True)
@@ -204,125 +155,6 @@ def test_known_residuals(known: KnownResidual, preset: str, fast: str) -> None:
             assert entropies[i, j] == pytest.approx(scipy_entropy(softmax(z)), abs=1e-4)
 
 
-def choose(name: Any, model: Model) -> tuple[Context, Tap, str]:
-    return open_tap(name, model, context_params(64, 2, 64, 1, False), tuple(range(1, model.n_layer)))
-
-
-@pytest.mark.parametrize("architecture", TAPPABLE)
-def test_auto_takes_the_fastest(models: TinyModels, architecture: str) -> None:
-    with loaded(models(architecture)) as model:
-        context, tap, why = choose("auto", model)
-        assert (tap.name, why) == ("native" if is_native() else "plugin", "")
-        assert context.last_position(0) == -1, "the self-test left tokens behind"
-        tap.detach()
-        context.close()
-
-
-def test_named_taps(models: TinyModels) -> None:
-    with loaded(models("qwen3")) as model:
-        for name in ("plugin", "reference", "none", *(["native"] if is_native() else [])):
-            context, tap, why = choose(name, model)
-            assert (tap.name, why) == (name, "")
-            tap.detach()
-            context.close()
-
-
-@pytest.mark.parametrize("architecture", UNTAPPABLE)
-def test_untappable_models_decode_plainly(models: TinyModels, architecture: str) -> None:
-    """Every tap refuses for the same reason."""
-    with loaded(models(architecture)) as model:
-        causes = set()
-        for name in ("plugin", *(["native"] if is_native() else [])):
-            with pytest.raises(TapRefused) as refusal:
-                choose(name, model)
-            named, _, cause = str(refusal.value).partition(f": tap {name} cannot read its layers: ")
-            assert named == str(model.path) and cause
-            causes.add(cause)
-        [cause] = causes
-        context, tap, why = choose("auto", model)
-        assert isinstance(tap, NoTap)
-        assert why == f"the layers of {model.path.name} cannot be read: {cause}; plain sampling only"
-        tap.prepare(np.ones(1))
-        context.decode([Row(7, 0, 0, True)])
-        final = tap.topk()
-        assert final.ids[0, 0] == context.logits(0).argmax()
-        with pytest.raises(TapRefused, match="no intermediate layers"):
-            tap.project(np.array([0]), final.ids[:, :8], [1], False, np.ones(1))
-        context.close()
-
-
-def wrong_project(tap: PluginTap, *arguments: Any, honest: Any = PluginTap.project) -> Any:
-    return honest(tap, *arguments)[..., ::-1]
-
-
-def wrong_logits(tap: PluginTap, honest: Any = PluginTap.topk) -> FinalLayer:
-    final: FinalLayer = honest(tap)
-    return replace(final, logits=final.logits + np.float32(0.05))
-
-
-def wrong_ids(tap: PluginTap, honest: Any = PluginTap.topk) -> FinalLayer:
-    final: FinalLayer = honest(tap)
-    return replace(final, ids=np.roll(final.ids, 1, axis=1))
-
-
-def missing_best(tap: PluginTap, honest: Any = PluginTap.topk) -> FinalLayer:
-    final: FinalLayer = honest(tap)
-    return replace(final, ids=final.ids[:, 1:], logits=final.logits[:, 1:])
-
-
-@pytest.mark.parametrize("method, wrong, why", [
-    ("project", wrong_project, "the cloned head is off by"), ("topk", wrong_logits, "logits differ by"),
-    ("device", None, "lie on different devices"),
-    ("topk", wrong_ids, "logits differ by"), ("topk", missing_best, "logits differ by")])
-def test_a_wrong_tap_is_noticed(models: TinyModels, monkeypatch: pytest.MonkeyPatch, method: str, wrong: Any,
-                                why: str) -> None:
-    if method == "device":
-        monkeypatch.setattr(ggml, "device_supports", lambda _device, _buffer_type: False)
-    else:
-        monkeypatch.setattr(PluginTap, method, wrong)
-    with loaded(models("qwen3")) as model:
-        with pytest.raises(TapRefused, match=why):
-            choose("plugin", model)
-        if is_native():
-            return
-        context, tap, sentence = choose("auto", model)
-        assert tap.name == "none"
-        assert why in sentence
-        context.close()
-
-
-def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
-    context = ggml.init(8192)
-    hidden, weights, other = (ggml.new_tensor_2d(context, ggml.F32, 4, n) for n in (1, 6, 1))
-    twice = ggml.mul(context, other, other)
-    fed = ggml.new_tensor_2d(context, ggml.F32, 4, 1)
-    ggml.set_input(fed)
-    for more, sound in ((ggml.reshape_2d(context, other, 4, 1), True), (other, True), (twice, False), (fed, False)):
-        head = Head(ggml.mul_mat(context, weights, ggml.mul(context, hidden, more)), frozenset({hidden}))
-        rows = ggml.new_tensor_2d(context, ggml.F32, 4, 3)
-        if sound:
-            assert list(ggml.tensor(head.clone(context, rows, 3)).ne) == [6, 3, 1, 1]
-        else:
-            with pytest.raises(TapRefused, match="uses more than the last layer and weights"):
-                head.clone(context, rows, 3)
-    ggml.free(context)
-
-
-class Shifted(ctypes.Structure):
-    """ggml_tensor as a release with one more number at the front would have it."""
-
-    _fields_ = (("type", ctypes.c_int), ("more", ctypes.c_int64), *ggml.Tensor._fields_[1:])
-
-
-@pytest.mark.parametrize("name, value, why", [
-    ("PINNED", "0.0.1", r"mirrors llama-cpp-python 0\.0\.1"), ("Tensor", Shifted, "laid out differently")])
-def test_another_library_is_refused(models: TinyModels, monkeypatch: pytest.MonkeyPatch, name: str, value: Any,
-                                    why: str) -> None:
-    monkeypatch.setattr(ggml, name, value)
-    with loaded(models("qwen3")) as model, pytest.raises(TapRefused, match=why):
-        choose("plugin", model)
-
-
 def test_a_split_decode_is_an_error(models: TinyModels) -> None:
     with loaded(models("qwen3")) as model:
         tap = PluginTap()
@@ -368,3 +200,30 @@ def test_twenty_taps_in_turn_on_one_context(models: TinyModels, fast: str) -> No
                 context.forget(0)
                 step(plain, context, np.ones(1))
                 np.testing.assert_allclose(context.logits(0), want, atol=LIST)
+
+
+@pytest.mark.parametrize("fast", FAST)
+def test_same_after_a_lora_was_applied(models: TinyModels, tmp_path: Path, fast: str) -> None:
+    path, inv_temp = models("qwen3", head_type=F32), 1 / TEMPERATURES
+    delta = tiny_lora(tmp_path / "lora.gguf", path)
+    tap, reference = fast_tap(fast), ReferenceTap(path)
+    reference._head._matrix = reference._head._matrix + np.float32(0.5) * delta
+    with loaded(path) as model:
+        ids = np.tile(np.arange(model.n_vocab, dtype=np.int32), (3, 1))
+        seen = []
+        for one in (reference, tap):
+            with opened(model, one, [2, 4]) as context:
+                step(one, context, inv_temp)
+                without = one.topk()
+                for sequence in range(3):
+                    context.forget(sequence)
+                apply_lora(context, tmp_path / "lora.gguf", 0.5)
+                step(one, context, inv_temp)
+                final = one.topk()
+                assert np.abs(final.logits - without.logits).max() > 0.1
+                seen.append((final, [one.project(np.arange(3), ids, [2, 4], norm, inv_temp) for norm in (False, True)]))
+        (want, wanted), (got, gotten) = seen
+        np.testing.assert_array_equal(got.ids, want.ids)
+        np.testing.assert_allclose(got.logits, want.logits, atol=LIST)
+        for a, b in zip(gotten, wanted, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--full", is_flag=True, help="Compile ggml too, with cmake's options behind it: --full -DGGML_CUDA=ON.")
+@click.option("--into", type=click.Path(path_type=Path), metavar="FOLDER", help="Only build it there, for experiments.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-DNAME=VALUE]...")
-def build(full: bool, options: tuple[str, ...]) -> None:
+def build(full: bool, into: Path | None, options: tuple[str, ...]) -> None:
     """Build the patched llama.cpp: layers are then read by C code instead of a plugin in Python.
 
     Needs a C++ compiler and the program patch. Only libllama is compiled (minutes); the installed ggml libraries, and
@@ -28,5 +31,5 @@ def build(full: bool, options: tuple[str, ...]) -> None:
                   console=Console(stderr=True)) as bar:
         task = bar.add_task("source")
         path = build_library(lambda what, done, steps: bar.update(task, description=what, completed=done, total=steps),
-                             options if full else None)
+                             options if full else None, into)
     click.echo(str(path))
