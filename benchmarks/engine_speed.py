@@ -18,13 +18,13 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
 from ledlocal.engine.engine import Engine
 from ledlocal.methods.method import METHODS, LatentExploration, Step
 from ledlocal.runtime import amx
+from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.values.events import Token
 from ledlocal.values.params import EngineOptions, Led, Request, Sampling

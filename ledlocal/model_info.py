@@ -176,5 +176,7 @@ def _count(parameters: int) -> str:
 
 def _ranges(layers: tuple[int, ...]) -> str:
     """Layers as they are read: 34 … 28 where they follow each other."""
+    if not layers:
+        return "none"
     following = all(a - 1 == b for a, b in pairwise(layers))
     return f"{layers[0]} … {layers[-1]}" if following and len(layers) > 2 else ", ".join(map(str, layers))

@@ -314,7 +314,7 @@ def test_what_is_refused(build: Build, library: Library) -> None:
         build([Message("user", "\udc80")])
     with pytest.raises(BadInput, match="not Unicode"):
         build([Message("user", "a"), Message("assistant", "b", "\ud800"), Message("user", "c")])
-    with pytest.raises(BadInput, match="writes more than 4194304 characters"):
+    with pytest.raises(BadInput, match="the conversation has 10500000 characters, more than the 4194304"):
         build([Message("user", "Ten megabytes. " * 700_000)])
     vocabulary = library.vocabulary("qwen2")
     refusing = library.template(vocabulary, "{{ raise_exception('no system role') }}")

@@ -53,6 +53,8 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
         kept = replace(kept, system=flags["system_prompt"])
     model = model or kept.model or None
     location = resolve(model, offline=flags["offline"], aliases=read_config().models)
+    if flags["sha256"] is not None:
+        _check_digest(location.path, flags["sha256"])
     options = _engine_options(location.path, settings.deepest(), flags)
     if flags["trace_all"] and not flags["trace"]:
         raise BadInput("--trace-all needs --trace FILE")
@@ -201,6 +203,17 @@ def _engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOpti
         model=str(path), context=context, threads=None if threads == -1 else threads,
         gpu_layers=None if layers == "auto" else 1 << 20 if layers == "all" else int(layers), tap=flags["tap"],
         depth=depth, reproducible=flags["reproducible"], chat_template=template, think_tags=tags)
+
+
+def _check_digest(path: Path, wanted: str) -> None:
+    from ledlocal.digest import sha256_of_parts
+    from ledlocal.stores.location import parts_of
+
+    if len(wanted) < 8 or set(wanted.lower()) - set("0123456789abcdef"):
+        raise BadInput(f"--sha256 takes at least 8 hexadecimal digits, not {wanted!r}")
+    found = sha256_of_parts(parts_of(path))
+    if not found.startswith(wanted.lower()):
+        raise BadInput(f"{path}: its SHA-256 is {found}, not {wanted}")
 
 
 def _trained_context(path: Path) -> int | None:

@@ -54,6 +54,7 @@ _FLAGS = (
     click.option("-t", "--threads", type=int, metavar="N", help="CPU threads; -1: physical cores. [-1]"),
     click.option("--tap", type=click.Choice(["auto", "native", "plugin", "reference", "none"]), default="auto",
                  help="How intermediate layers are read. [auto]"),
+    click.option("--sha256", metavar="HEX", help="Refuse the model unless its SHA-256 begins so."),
     click.option("--chat-template-file", type=click.Path(path_type=Path), metavar="FILE",
                  help="Replaces the file's own."),
     click.option("--think-tags", metavar="START,END", help="Thinking markers, if they are not found."),

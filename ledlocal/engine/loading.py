@@ -26,7 +26,7 @@ from ledlocal.runtime.plan import DEFAULT_CONTEXT, Plan, params_of, plan_load
 from ledlocal.runtime.preflight import check_model
 from ledlocal.runtime.prompt import build_prompt
 from ledlocal.runtime.taps.choice import open_tap
-from ledlocal.runtime.template import ChatTemplate
+from ledlocal.runtime.template import ChatTemplate, render
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, TapRefused
 from ledlocal.values.events import Loaded, ModelFacts
@@ -54,6 +54,7 @@ class Session:
         header = read_header(path)
         self._files = {part: _identity(part) for part in header.splits}
         self._notices = list(check_model(header))
+        self._notices += _broken_templates(header)
         self.depth = options.depth
         self._think_tags = options.think_tags
         own = header.metadata.get("tokenizer.chat_template")
@@ -232,6 +233,18 @@ class Session:
                         for texts in (markers.starts, markers.ends))
         own = all(special.intersection(ids) for ids in (*starts, *ends))
         return (starts, ends) if own else None
+
+
+def _broken_templates(header: Header) -> list[str]:
+    """Sentences about named templates that do not compile; nothing here uses them."""
+    found = []
+    for key, text in header.metadata.items():
+        if str(key).startswith("tokenizer.chat_template.") and isinstance(text, str):
+            try:
+                render(ChatTemplate(text, f"{header.path}: {key}"), [])
+            except BadInput as error:
+                found.append(f"{error}; it is not used")
+    return found
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from ledlocal.runtime.template import ChatTemplate, Job, TemplateFailure, render
+from ledlocal.runtime.template import MAX_OUTPUT, ChatTemplate, Job, TemplateFailure, render
 from ledlocal.runtime.vocabulary import Vocabulary, utf8
 from ledlocal.values.errors import BadInput
 from ledlocal.values.params import Message
@@ -61,6 +61,8 @@ def build_prompt(vocabulary: Vocabulary, template: ChatTemplate, messages: Seque
     """
     if not messages:
         raise BadInput("the conversation has no messages")
+    if (length := sum(len(m.content) + len(m.thinking or "") for m in messages)) > MAX_OUTPUT:
+        raise BadInput(f"the conversation has {length} characters, more than the {MAX_OUTPUT} that are taken")
     specials = _specials(vocabulary, tuple(markers))
     masks = _Masks(specials.edges, messages, template.text)
     masked = [masks.hide(m) for m in messages]

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +30,8 @@ from ledlocal.worker.protocol import AnswerNow, Cancel, Command, FrameReader, Ge
 UNEXPECTED = 70
 """Exit code after an exception that nobody foresaw (EX_SOFTWARE of sysexits.h); its traceback is on fd 2."""
 
+SLACK = 8 << 30
+"""Bytes of address space that threads may reserve: stacks, and the allocator's arenas of 64 MiB."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -86,6 +88,7 @@ class Server:
             self._send(Failed(0, str(error), error.exit_code))
             return
         self._engine = engine
+        limit_growth(engine.loaded.memory)
         self._send(engine.loaded)
         while True:
             while not engine.busy or not self._commands.empty():
@@ -175,6 +178,19 @@ def prepare_process() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):  # Containers may forbid it; it only makes the kernel's choice better.
             Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def limit_growth(memory: Mapping[str, int]) -> None:
+    """No more address space than what is taken after loading, a quarter of what was planned, and SLACK for threads.
+
+    On the CPU only: a GPU's driver reserves address space as it likes.
+    """
+    if sys.platform == "linux" and set(memory) == {"host"}:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = taken + memory["host"] // 4 + SLACK
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def _die() -> NoReturn:
