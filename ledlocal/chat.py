@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledlocal import slash
-from ledlocal.conversation import Conversation, Turn, identity, new_path, read_conversation, write
+from ledlocal.conversation import Conversation, Turn, new_path, read_conversation, write
 from ledlocal.keys import Typed
 from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, receive
 from ledlocal.settings import Settings, describe
@@ -15,6 +15,7 @@ from ledlocal.terminal import CHANGED, DIM, SAME, Console, confidence_style, lea
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Loaded
+from ledlocal.values.file_identity import file_identity
 
 
 def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
@@ -69,7 +70,7 @@ class Chat:
         self._trace, self._typed = trace, typed
         self.edit = edit
         """Lets the user change a text in an editor; None if nothing was saved."""
-        self._written = path and identity(path)
+        self._written = path and file_identity(path)
         """The file as this session wrote or read it."""
         self.unsaved = False
         """The last save failed."""
@@ -234,7 +235,7 @@ class Chat:
         """Go on with the conversation in a file. Raises BadInput."""
         self.conversation = read_conversation(path).under(self.conversation.model)
         if self.keeps:
-            self.path, self._written = path, identity(path)
+            self.path, self._written = path, file_identity(path)
         if self.conversation.turns:
             self.say_where()
 
@@ -260,10 +261,10 @@ class Chat:
         """
         where = path or self.path
         if where is not None and (self.conversation.turns or (forget and where.exists())):
-            if where == self.path and self._written != identity(where):
+            if where == self.path and self._written != file_identity(where):
                 where = new_path()
                 self.console.note(f"{self.path} was changed by another session; this one is kept as {where}")
             self.unsaved = True
             write(where, "\n".join(self.conversation.lines()) + "\n")
             self.unsaved = False
-        self.path, self._written = where, where and identity(where)
+        self.path, self._written = where, where and file_identity(where)

@@ -161,15 +161,6 @@ def latest() -> Path:
         raise BadInput(f"no conversation is kept in {folder()}") from None
 
 
-def identity(path: Path) -> tuple[int, int, int] | None:
-    """What changes with a file: size, time, inode; None if it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
 def names() -> list[str]:
     """Kept conversations, the latest first."""
     try:

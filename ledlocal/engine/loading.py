@@ -30,6 +30,7 @@ from ledlocal.runtime.template import ChatTemplate, render
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, TapRefused
 from ledlocal.values.events import Loaded, ModelFacts
+from ledlocal.values.file_identity import file_identity
 from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
 
 _SAMPLING_KEYS = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
@@ -52,7 +53,7 @@ class Session:
         start = now()
         path = Path(options.model)
         header = read_header(path)
-        self._files = {part: _identity(part) for part in header.splits}
+        self._files = {part: file_identity(part) for part in header.splits}
         self._notices = list(check_model(header))
         self._notices += _broken_templates(header)
         self.depth = options.depth
@@ -155,7 +156,7 @@ class Session:
     def check_unchanged(self) -> None:
         """Raise EngineDied if a file of the model is not the one that was loaded: its weights are read as needed."""
         for path, before in self._files.items():
-            if _identity(path) != before:
+            if file_identity(path) != before:
                 raise EngineDied(f"{path} was changed while it was in use; load it anew")
 
     def close(self) -> None:
@@ -245,14 +246,6 @@ def _broken_templates(header: Header) -> list[str]:
             except BadInput as error:
                 found.append(f"{error}; it is not used")
     return found
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _own_sampling(header: Header) -> tuple[dict[str, float], list[str]]:
