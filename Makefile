@@ -29,7 +29,7 @@ test-all: $(DEV) $(SOURCE)/ok ## everything
 	$(PYTEST)
 
 test-native: $(DEV) $(SOURCE)/ok ## what the patched library must pass (make native first)
-	LEDLOCAL_TEST_NATIVE=1 $(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
+	LEDLOCAL_TEST_NATIVE="$$($(BIN)/python -c 'from ledlocal.runtime.install import *; print(native_folder())')" $(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
 		tests/test_engine.py tests/test_engine_phases.py tests/test_engine_slots.py tests/test_engine_continues.py \
 		tests/test_kv_cache.py tests/test_memory.py tests/test_doctor.py tests/test_worker_engine.py
 
@@ -47,8 +47,10 @@ sanitize: $(DEV) $(SOURCE)/ok ## the patch under address and undefined-behaviour
 		$(BIN)/ledlocal build --into $(VENV)/sanitized
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:log_path=$(VENV)/sanitized/report UBSAN_OPTIONS=print_stacktrace=1 \
-	LEDLOCAL_TEST_NATIVE=1 LEDLOCAL_LIBRARY=$(abspath $(VENV))/sanitized \
-		$(BIN)/python -m pytest -s tests/test_taps.py tests/test_native_tap.py 2>&1 | tee $(VENV)/sanitized/log
+	LEDLOCAL_TEST_NATIVE=$(abspath $(VENV))/sanitized LEDLOCAL_LIBRARY=$(abspath $(VENV))/sanitized \
+		$(BIN)/python -m pytest -s tests/test_taps.py tests/test_native_tap.py > $(VENV)/sanitized/log 2>&1 || \
+		{ tail -40 $(VENV)/sanitized/log; exit 1; }
+	tail -1 $(VENV)/sanitized/log
 	! grep -n "llama-tap.*runtime error\|llama-tap\.cpp" $(VENV)/sanitized/log $(VENV)/sanitized/report* 2>/dev/null
 
 check: lint types test ## lint, types and the quick suite

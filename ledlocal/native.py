@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -31,6 +32,9 @@ OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG", "-DLLAMA_BUILD", "-DLLAMA_S
            "-DGGML_BACKEND_SHARED")
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
 
+_TELLING = ("fatal error", "CMake Error", " error: ", "error: ", "Error")
+"""What the line that says why looks like, the clearest first."""
+
 Progress = Callable[[str, int, int], None]
 """What is done now, steps done, steps in all."""
 
@@ -42,6 +46,11 @@ def build(progress: Progress, full: Sequence[str] | None = None, into: Path | No
     need not run by itself (one with sanitizers). Raises LedlocalError with the first line of what went wrong; whatever
     was built before stays.
     """
+    if into is not None and into.exists() and (not into.is_dir() or any(
+            not path.name.startswith(("libllama", "libggml", "libmtmd", "report", "log")) for path in into.iterdir())):
+        raise BadInput(f"{into} exists and holds more than libraries; --into takes a new folder")
+    if (found := version("llama-cpp-python")) != PINNED:
+        raise BadInput(f"the patch is for llama-cpp-python {PINNED}, and {found} is installed")
     target = into or native_folder()
     try:
         with tempfile.TemporaryDirectory(prefix="ledlocal-build-") as folder:
@@ -58,7 +67,8 @@ def build(progress: Progress, full: Sequence[str] | None = None, into: Path | No
                 _prove(made)
             return _install(made, target) / f"libllama{SUFFIX}"
     except OSError as error:
-        raise OutOfResources(f"cannot build: {error.filename or ''}: {error.strerror}") from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise OutOfResources(f"cannot build: {where}{error.strerror or error}") from None
 
 
 def _base() -> dict[str, str]:
@@ -90,14 +100,14 @@ def _patched_source(work: Path) -> Path:
 
 def _compile(llama: Path, made: Path, progress: Progress) -> None:
     """libllama alone, against the installed ggml."""
-    compiler = os.environ.get("CXX") or _program("c++", "g++", "clang++")
+    compiler = shlex.split(os.environ.get("CXX") or _program("c++", "g++", "clang++"))
     (made / "llama-version.h").write_text('#define LLAMA_VERSION "0"\n#define LLAMA_COMMIT "0"\n')
     headers = (made, llama / "src", llama / "include", llama / "ggml" / "include")
     options = [*OPTIONS, *shlex.split(os.environ.get("CXXFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     sources = [*_unity_files(llama / "src" / "models", made), *sorted((llama / "src").glob("*.cpp"))]
     objects = [made / f"{path.stem}.o" for path in sources]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(_run, f"compile {path.name}", compiler, *options, "-c", str(path), "-o", str(made_of))
+    with ThreadPoolExecutor(_cores()) as pool:
+        jobs = [pool.submit(_run, f"compile {path.name}", *compiler, *options, "-c", str(path), "-o", str(made_of))
                 for path, made_of in zip(sources, objects, strict=True)]
         try:
             for done, job in enumerate(as_completed(jobs), 1):
@@ -109,8 +119,8 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
     ggml = stock_folder()
     name = ["-Wl,-install_name,@rpath/libllama.dylib"] if sys.platform == "darwin" else ["-Wl,-soname,libllama.so.0"]
     flags = shlex.split(os.environ.get("CXXFLAGS", ""))
-    _run("link libllama", compiler, "-shared", *flags, *name, "-o", str(made / f"libllama{SUFFIX}"), *map(str, objects),
-         f"-L{ggml}", "-lggml", "-lggml-base", "-lpthread")
+    _run("link libllama", *compiler, "-shared", *flags, *name, "-o", str(made / f"libllama{SUFFIX}"),
+         *map(str, objects), f"-L{ggml}", "-lggml", "-lggml-base", "-lpthread")
     for path in (*objects, *made.glob("unity*.cpp"), made / "llama-version.h"):
         path.unlink()
 
@@ -126,7 +136,7 @@ def _unity_files(models: Path, made: Path) -> Iterator[Path]:
 def _compile_all(source: Path, made: Path, options: Sequence[str], progress: Progress) -> None:
     """llama-cpp-python as pip builds it; its libraries."""
     progress("compile all of llama.cpp (minutes; CUDA: many)", 0, 1)
-    environ = {"CMAKE_ARGS": " ".join(options)}
+    environ = {"CMAKE_ARGS": f"{os.environ.get('CMAKE_ARGS', '')} {shlex.join(options)}".strip()}
     _run("compile", sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir",
          str(made), str(source), **environ)
     [wheel] = made.glob("*.whl")
@@ -149,8 +159,12 @@ def _install(made: Path, target: Path) -> Path:
     """Put the folder in its place, in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
-    shutil.copytree(made, beside, dirs_exist_ok=True)
-    beside.chmod(0o755)
+    try:
+        shutil.copytree(made, beside, dirs_exist_ok=True)
+        beside.chmod(0o755)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     if target.exists():
         old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-"))
         target.rename(old / "native")
@@ -159,6 +173,10 @@ def _install(made: Path, target: Path) -> Path:
     else:
         beside.rename(target)
     return target
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _program(*names: str) -> str:
@@ -173,5 +191,5 @@ def _run(what: str, *command: str, **environ: str) -> None:
                           env={**os.environ, **environ})
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        telling = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+        telling = next((line for sign in _TELLING for line in lines if sign in line), lines[-1] if lines else "")
         raise LedlocalError(f"could not {what}: {telling.strip() or f'exit code {done.returncode}'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.option("--full", is_flag=True, help="Compile ggml too, with cmake's options behind it: --full -DGGML_CUDA=ON.")
 @click.option("--into", type=click.Path(path_type=Path), metavar="FOLDER", help="Only build it there, for experiments.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-DNAME=VALUE]...")

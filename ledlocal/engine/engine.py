@@ -191,6 +191,7 @@ class Engine:
         done = context.decode(rows)
         with self._lock:
             self._in_flight = set()
+            context.abort.clear()  # what is computed of these rows next is not to be stopped by a cancel that came late
         if not done and (self._session.model.recurrent or self._session.model.hybrid):
             for row in rows:
                 self._kv.clear(row.sequence)

@@ -52,7 +52,7 @@ class Footprint:
     def __init__(self, options: EngineOptions, extra_buffers: bool, gpu_layers: int | None = None) -> None:
         """`gpu_layers` overrides the options'. Raises BadInput if llama.cpp refuses the file."""
         self._function = _breakdown()
-        self._tap = options.tap
+        self._tap, self._depth = options.tap, options.depth
         self.gpu_layers = options.gpu_layers if gpu_layers is None else gpu_layers
         self.model = Model(Path(options.model), self.gpu_layers, extra_buffers, weights=False)
 
@@ -76,8 +76,9 @@ class Footprint:
         rows = params.n_outputs_max
         # the rows of logits, and what a sampler may return of each (output_reserve in src/llama-context.cpp)
         found[HOST] += Need(compute=4 * (4 * self.model.n_vocab + 1) * rows)
-        place = next((device for device in found if device != HOST), HOST)
-        found[HOST if self._tap == "reference" else place] += Need(compute=tap_bytes(self._tap, self.model, rows))
+        # the output head is on the last GPU, if there is one
+        place = HOST if self._tap == "reference" else max(device for device in (found.keys() - {HOST} or {HOST}))
+        found[place] += Need(compute=tap_bytes(self._tap, self.model, rows, self._depth))
         return found
 
     def _nodes(self, tree: _Map) -> Iterator[_Node]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from importlib import resources
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,10 +43,11 @@ def chosen_folder() -> Path:
     if override and override != "stock":
         return Path(override)
     native = native_folder()
-    return native if not override and library_in(native, "llama") else stock_folder()
+    fits = not override and library_in(native, "llama") and version("llama-cpp-python") == PINNED
+    return native if fits else stock_folder()
 
 
 def library_in(folder: Path, name: str) -> Path | None:
     """A shared library's file; None if it is not there."""
     found = (folder / f"lib{name}{ending}" for ending in (".so", ".dylib"))
-    return next((path for path in found if path.exists()), None)
+    return next((path for path in found if os.path.exists(path)), None)

@@ -21,7 +21,7 @@ PROBABILITY_TOLERANCE = 0.01
 """Largest difference of a probability after the cloned head: activations are rounded to fp16 or q8 in between."""
 
 
-def tap_bytes(name: TapName, model: Model, rows: int) -> int:
+def tap_bytes(name: TapName, model: Model, rows: int, depth: int) -> int:
     """Bytes that a tap takes beside llama.cpp's own buffers when every one of `rows` rows explores.
 
     Native and plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows.
@@ -32,7 +32,7 @@ def tap_bytes(name: TapName, model: Model, rows: int) -> int:
         return 0
     if name == "reference":
         return model.n_vocab * (4 * (model.n_embd + rows) + 3500)
-    return 4 * model.n_vocab * (2 * rows + min(MAX_ROWS, 8 * rows))
+    return 4 * model.n_vocab * (2 * rows + min(MAX_ROWS, depth * rows))
 
 
 def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap, str]:

@@ -1,6 +1,6 @@
 """Layers from the patched llama.cpp (patches/): the same numbers as the plugin's, computed behind a C interface.
 
-It also works where the plugin cannot: outputs in several ubatches, tensor split.
+It also takes outputs in several micro-batches, which the plugin does not.
 """
 
 from __future__ import annotations
