@@ -67,7 +67,7 @@ def test_a_layer_that_is_not_finite_ends_its_own_sample_only(monkeypatch: pytest
     with pytest.raises(Exception, match="cloned head"):
         Engine(EngineOptions(DEMO, context=128, tap="plugin", threads=1))
     monkeypatch.undo()
-    with Engine(EngineOptions(DEMO, context=128, slots=2, threads=1)) as engine:
+    with Engine(EngineOptions(DEMO, context=128, slots=2, threads=1, tap="plugin")) as engine:
         monkeypatch.setattr(PluginTap, "project", broken)
         engine.submit(request)
         other = engine.submit(ask(6))

@@ -24,7 +24,7 @@ def test_it_thinks_and_explores(model: tuple[str, Path], tap: str, tmp_path: Pat
     if tap == "native":
         fast_tap(tap)
     shape = SHAPES[name]
-    done = run("chat", str(path), "Why?", "-n", "24", "-c", "1024", "-s", "1", "--tap", tap, "--temp", "1.5", "--json",
+    done = run("chat", str(path), "Why?", "-n", "12", "-c", "1024", "-s", "1", "--tap", tap, "--temp", "1.5", "--json",
                "--scope", "thinking" if shape.opened else "all", cache=tmp_path, limit_s=120)
     assert done.code == 0, done
     said = json.loads(done.out)

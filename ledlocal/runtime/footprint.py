@@ -74,8 +74,7 @@ class Footprint:
         finally:
             context.close()
         rows = params.n_outputs_max
-        # the rows of logits, and what a sampler may return of each (output_reserve in src/llama-context.cpp)
-        found[HOST] += Need(compute=4 * (4 * self.model.n_vocab + 1) * rows)
+        found[HOST] += Need(compute=4 * self.model.n_vocab * rows)  # rows of logits
         # the output head is on the last GPU, if there is one
         place = HOST if self._tap == "reference" else max(device for device in (found.keys() - {HOST} or {HOST}))
         found[place] += Need(compute=tap_bytes(self._tap, self.model, rows, self._depth))

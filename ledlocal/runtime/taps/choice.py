@@ -32,7 +32,9 @@ def tap_bytes(name: TapName, model: Model, rows: int, depth: int) -> int:
         return 0
     if name == "reference":
         return model.n_vocab * (4 * (model.n_embd + rows) + 3500)
-    return 4 * model.n_vocab * (2 * rows + min(MAX_ROWS, depth * rows))
+    # what a sampler may return of each row (output_reserve in src/llama-context.cpp)
+    samplers = 0 if name == "native" or (name == "auto" and is_native()) else 3 * rows
+    return 4 * model.n_vocab * (samplers + 2 * rows + min(MAX_ROWS, depth * rows))
 
 
 def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap, str]:
