@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,7 @@ class Chat:
             self._engine = None
 
     def reply(self, text: str) -> Reply:
-        """Answer a message as the next turn. Raises LedlocalError; the conversation is as before then."""
+        """Answer a message as the next turn. Raises LedlocalError; what had come of the answer is kept then."""
         reply = self._generate(self.conversation, Turn(self.attached + text))
         self.attached = ""
         return reply
@@ -129,13 +130,8 @@ class Chat:
         try:
             reply = receive(self._engine, request, self.console, view, self._trace, self._typed, partial)
         except BaseException as error:
-            if partial.ids:  # a killed engine, a closed terminal: what was said can go on
-                cut = Turn(turn.user, partial.text("answer"), partial.text("thinking"), "cancelled", request.seed,
-                           turn.attempt, method, (*turn.ids, *partial.ids))
-                if turn.ids:
-                    cut = replace(cut, answer=turn.answer + cut.answer, thinking=turn.thinking + cut.thinking)
-                self.conversation = kept.with_turn(cut)
-                self.save()
+            if partial.ids:
+                self._keep_partial(kept, replace(turn, seed=request.seed, method=method), partial)
             if isinstance(error, EngineDied):
                 self.close()
             if isinstance(error, LedlocalError):
@@ -143,13 +139,24 @@ class Chat:
             raise
         self._replying = False
         end = reply.finished
-        self.totals.add(end, self.last.finished if self.last and turn.ids == self.last.finished.ids else None)
+        goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
+        self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
         if end.ids or end.finish != "cancelled":
             ids = end.ids if end.finish in ("cancelled", "length") else ()
             self.conversation = kept.with_turn(Turn(turn.user, end.answer, end.thinking, end.finish, request.seed,
                                                     turn.attempt, method, ids))
         return reply
+
+    def _keep_partial(self, kept: Conversation, turn: Turn, partial: Partial) -> None:
+        """What was said before an engine died or a terminal was closed can go on."""
+        before = turn if turn.ids else replace(turn, answer="", thinking="")
+        cut = replace(turn, answer=before.answer + partial.text("answer"),
+                      thinking=before.thinking + partial.text("thinking"), finish="cancelled",
+                      ids=(*turn.ids, *partial.ids))
+        self.conversation = kept.with_turn(cut)
+        with contextlib.suppress(OutOfResources):  # the first error is the one to tell
+            self.save()
 
     def ask_once(self, text: str, show: bool = True) -> Reply:
         """One answer: shown with its statistics, or only returned."""
