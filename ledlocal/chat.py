@@ -14,7 +14,7 @@ from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, rece
 from ledlocal.settings import Settings, describe
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, confidence_style, leave_on_signals
 from ledlocal.trace import TraceWriter
-from ledlocal.values.errors import INTERRUPTED, EngineDied, LedlocalError, OutOfResources
+from ledlocal.values.errors import INTERRUPTED, BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Loaded
 from ledlocal.values.file_identity import file_identity
 
@@ -95,10 +95,18 @@ class Chat:
             self._engine = None
 
     def reply(self, text: str) -> Reply:
-        """Answer a message as the next turn. Raises LedlocalError; what had come of the answer is kept then."""
-        reply = self._generate(self.conversation, Turn(self.attached + text))
-        self.attached = ""
-        return reply
+        """Answer a message as the next turn.
+
+        Raises LedlocalError; the message and what had come of its answer are kept then. BadInput: the message cannot
+        be answered and is not kept, nor a file that it began with.
+        """
+        try:
+            return self._generate(self.conversation.answered(), Turn(self.attached + text))
+        except BadInput:
+            if self.attached:
+                self.attached = ""
+                self.console.note("the text of /read is dropped")
+            raise
 
     def again(self, text: str | None = None) -> Reply:
         """Answer the last message, or `text` in its place, with other random numbers. Raises LedlocalError."""
@@ -117,21 +125,19 @@ class Chat:
         return self._generate(self.conversation.undone(), self.conversation.turns[-1])
 
     def _generate(self, kept: Conversation, turn: Turn, show: bool = True) -> Reply:
-        if self._engine is None:
-            self._engine = self._start()
-            self.loaded = self._engine.loaded
-        request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
-        if turn.ids:
-            request = replace(request, continues=turn.ids, seed=turn.seed)
         view = ReplyView(self.console, self.look) if show else None
         partial = Partial()
-        self._replying = True
-        method = describe(request.thinking, "thinking")
         try:
-            reply = receive(self._engine, request, self.console, view, self._trace, self._typed, partial)
+            engine = self._running()
+            request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
+            if turn.ids:
+                request = replace(request, continues=turn.ids, seed=turn.seed)
+            turn = replace(turn, seed=request.seed, method=describe(request.thinking, "thinking"))
+            self._replying = True
+            reply = receive(engine, request, self.console, view, self._trace, self._typed, partial)
         except BaseException as error:
-            if partial.ids:
-                self._keep_partial(kept, replace(turn, seed=request.seed, method=method), partial)
+            if not isinstance(error, BadInput):
+                self._keep_partial(kept, turn, partial)
             if isinstance(error, EngineDied):
                 self.close()
             if isinstance(error, LedlocalError):
@@ -142,11 +148,24 @@ class Chat:
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
         self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
-        if end.ids or end.finish != "cancelled":
-            ids = end.ids if end.finish in ("cancelled", "length") else ()
-            self.conversation = kept.with_turn(Turn(turn.user, end.answer, end.thinking, end.finish, request.seed,
-                                                    turn.attempt, method, ids))
+        ids = end.ids if end.finish in ("cancelled", "length") else ()
+        self._add(kept, replace(turn, answer=end.answer, thinking=end.thinking, finish=end.finish, ids=ids))
         return reply
+
+    def _running(self) -> Engine:
+        """The engine; a new one if it died. Raises what loading raises."""
+        if self._engine is None:
+            self._engine = self._start()
+            self.loaded = self._engine.loaded
+        return self._engine
+
+    def _add(self, kept: Conversation, turn: Turn) -> None:
+        """The conversation is `kept` and a turn; but none without an answer takes the place of one with it."""
+        if turn.unanswered and len(kept.turns) < len(self.conversation.answered().turns):
+            return
+        self.conversation = kept.with_turn(turn)
+        if not turn.unanswered and turn.user.startswith(self.attached):
+            self.attached = ""
 
     def _keep_partial(self, kept: Conversation, turn: Turn, partial: Partial) -> None:
         """What was said before an engine died or a terminal was closed can go on."""
@@ -154,7 +173,7 @@ class Chat:
         cut = replace(turn, answer=before.answer + partial.text("answer"),
                       thinking=before.thinking + partial.text("thinking"), finish="cancelled",
                       ids=(*turn.ids, *partial.ids))
-        self.conversation = kept.with_turn(cut)
+        self._add(kept, cut)
         with contextlib.suppress(OutOfResources):  # the first error is the one to tell
             self.save()
 
@@ -162,7 +181,7 @@ class Chat:
         """One answer: shown with its statistics, or only returned."""
         for notice in (*self.loaded.notices, *self.settings.without_effect(self.loaded)):
             self.console.note(notice)
-        reply = self._generate(self.conversation, Turn(text), show)
+        reply = self._generate(self.conversation.answered(), Turn(text), show)
         if show:
             self.console.info(f"{reply.statistics()} · seed {reply.request.seed}")
         return reply
@@ -200,7 +219,7 @@ class Chat:
             except LedlocalError as error:
                 console.error(error)
                 if self._engine is None:
-                    console.info("the conversation is kept; the next message starts the engine again")
+                    console.info("the conversation is kept; /regen answers the last message with a new engine")
         if self._engine is None:
             return EngineDied.exit_code
         return OutOfResources.exit_code if self.unsaved else 0
@@ -251,7 +270,8 @@ class Chat:
         last = self.conversation.turns[-1]
         self.console.info(f"the conversation goes on after {len(self.conversation.turns)} turns; the last one:")
         self.console.info(f"> {last.user}")
-        self.console.info(last.answer or last.thinking or f"({last.finish})")
+        self.console.info("it has no answer; /regen gives one" if last.unanswered else
+                          last.answer or last.thinking or f"({last.finish})")
         if last.ids:
             self.console.info("it was stopped; /continue goes on with it")
 

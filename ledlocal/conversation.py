@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -39,6 +40,11 @@ class Turn:
     ids: tuple[int, ...] = ()
     """The reply's tokens while it may still go on; empty once it has ended by itself."""
 
+    @property
+    def unanswered(self) -> bool:
+        """Nothing came of the answer before it was stopped."""
+        return self.finish == "cancelled" and not (self.answer or self.thinking or self.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
@@ -63,6 +69,10 @@ class Conversation:
     def undone(self) -> Conversation:
         """Without the last turn."""
         return replace(self, turns=self.turns[:-1])
+
+    def answered(self) -> Conversation:
+        """Without a last message that has no answer: the next one takes its place."""
+        return self.undone() if self.turns and self.turns[-1].unanswered else self
 
     def messages(self, user: str | None = None) -> tuple[Message, ...]:
         """As a template takes them; `user` is one more message to answer."""
@@ -140,8 +150,10 @@ def folder() -> Path:
 
 
 def new_path() -> Path:
-    """A file for a new conversation, named by the time."""
-    return folder() / f"{datetime.now():%Y-%m-%d-%H%M%S}-{os.getpid()}.jsonl"
+    """A file for a new conversation, named by the time; none is there yet."""
+    stem = f"{datetime.now():%Y-%m-%d-%H%M%S}-{os.getpid()}"
+    stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(path for each in stems if not (path := folder() / f"{each}.jsonl").exists())
 
 
 def path_of(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Keys pressed while a reply streams: Ctrl-E ends the thinking, what else is typed waits for the next prompt."""
+"""Keys pressed while a reply streams: Ctrl-E ends the thinking, what else is typed waits for the next prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from types import FrameType
 ANSWER_NOW = 0x05
 """Ctrl-E."""
 
-
 _KEY = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.|.)?|.", re.DOTALL)
 """One key: a character, or the sequence that a terminal sends for another one."""
 
@@ -31,20 +30,25 @@ class Typed:
         """More of it."""
         self._bytes += data
 
-    def take(self) -> str:
-        """The text so far, as a line editor would have it: Backspace takes back, Enter begins a line, other keys are
-        left out. Empty afterwards.
+    def take(self) -> tuple[str, bool]:
+        """The first line of it and whether Enter ended it; what is behind stays for the next call.
+
+        As a line editor would have it: Backspace takes back, Alt-Enter begins a new line, other keys are left out.
         """
-        text, self._bytes = self._bytes.decode("utf-8", "ignore"), b""
-        kept = ""
-        for key in _KEY.findall(text):
-            if key in "\x7f\x08":
-                kept = kept[:-1]
-            elif key in "\r\n":
-                kept += "\n"
+        text, line = self._bytes.decode("utf-8", "ignore"), ""
+        for match in _KEY.finditer(text):
+            key = match.group()
+            if key in ("\r", "\n"):
+                self._bytes = text[match.end():].encode()
+                return line, True
+            if key in ("\x7f", "\x08"):
+                line = line[:-1]
+            elif key in ("\x1b\r", "\x1b\n"):
+                line += "\n"
             elif key.isprintable():
-                kept += key
-        return kept
+                line += key
+        self._bytes = b""
+        return line, False
 
 
 @contextlib.contextmanager

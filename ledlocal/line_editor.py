@@ -26,7 +26,7 @@ _FILES = ("/read", "/export")
 
 
 class LineEditor:
-    """Reads what the user types; what was typed during the last answer is already there."""
+    """Reads what the user types; lines entered during the last answer come first, one by one."""
 
     def __init__(self, typed: Typed, color: bool, history: bool = True) -> None:
         """`history`: lines are kept for the next session."""
@@ -41,7 +41,8 @@ class LineEditor:
         """A line, or several. Raises EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C, SystemExit on SIGTERM, SIGHUP."""
         before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
-            return self._session.prompt(prompt, default=self._typed.take())
+            line, entered = self._typed.take()
+            return self._session.prompt(prompt, default=line, accept_default=entered)
         except _Leave as leave:
             raise SystemExit(leave.code) from None
         finally:
@@ -84,7 +85,6 @@ class Commands(Completer):
         word = rest if space else name
         for one in found:
             yield Completion(one, start_position=-len(word))
-
 
     def _choices(self, name: str) -> list[str]:
         """What may stand behind a command."""

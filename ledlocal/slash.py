@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledlocal.conversation import names, path_of, write
+from ledlocal.conversation import folder, names, path_of, write
 from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
@@ -85,6 +85,8 @@ def _edit(chat: Chat, _rest: str) -> None:
 def _go_on(chat: Chat, _rest: str) -> None:
     _need_turn(chat, "continue")
     last = chat.conversation.turns[-1]
+    if last.unanswered:
+        raise BadInput("the last message has no answer yet; /regen gives one")
     if not last.ids and last.finish in ("cancelled", "length"):
         raise BadInput("no token of the last answer is known to this model; /regen answers again")
     if not last.ids:
@@ -164,8 +166,11 @@ def _show(chat: Chat, rest: str) -> None:
 
 
 def _system(chat: Chat, rest: str) -> None:
-    chat.conversation = replace(chat.conversation, system=rest or None)
-    chat.say("the system message is set; it is heard from the next answer on" if rest else "no system message")
+    if not rest:
+        chat.say(chat.conversation.system or "no system message")
+        return
+    chat.conversation = replace(chat.conversation, system=None if rest == "off" else rest)
+    chat.say(f"the system message is {'gone' if rest == 'off' else 'set'}, from the next answer on")
 
 
 def _save(chat: Chat, rest: str) -> None:
@@ -174,9 +179,7 @@ def _save(chat: Chat, rest: str) -> None:
     path = path_of(rest) if rest else chat.path
     if path is None:
         raise BadInput("/save takes a name")
-    if path.exists() and path != chat.path:
-        raise BadInput(f"{path} exists; choose another name")
-    chat.save(path)
+    chat.save(path if path == chat.path else _new(path))
     chat.say(f"saved as {chat.path}; every answer is added to it")
 
 
@@ -191,11 +194,18 @@ def _load(chat: Chat, rest: str) -> None:
 def _export(chat: Chat, rest: str) -> None:
     if not rest:
         raise BadInput("/export takes a file: a Markdown document is written")
-    path = user_path(rest)
-    if path.exists():
-        raise BadInput(f"{path} exists; choose another name")
+    path = _new(user_path(rest))
     write(path, chat.conversation.markdown())
     chat.say(f"written to {path}")
+
+
+def _new(path: Path) -> Path:
+    """A path that nothing is at yet, in a folder that is there. Raises BadInput."""
+    if path.exists():
+        raise BadInput(f"{path} exists; choose another name")
+    if path.parent != folder() and not path.parent.is_dir():
+        raise BadInput(f"{path.parent}: no such folder")
+    return path
 
 
 def _read(chat: Chat, rest: str) -> None:
@@ -226,7 +236,7 @@ COMMANDS = {
     "/seed": Command("N", "seed of the random numbers; -1: a new one", _seed),
     "/stats": Command("", "where the last answer explored, and this session's totals", _stats),
     "/show": Command("info|template|params", "the model, its chat template, all parameters", _show),
-    "/system": Command("TEXT", "system message", _system),
+    "/system": Command("TEXT|off", "set the system message; alone: show it", _system),
     "/read": Command("FILE", "begin the next message with a text file", _read),
     "/save": Command("NAME", "keep this conversation under a name", _save),
     "/load": Command("NAME", "go on with a kept conversation; alone: list them", _load),

@@ -197,6 +197,6 @@ class Terminal:
         self._raw += os.read(self.master, 2**16)
         whole = re.sub(b"(\x1b(\\[[0-9;?]*)?|[\xc0-\xff][\x80-\xbf]{0,2})$", b"", self._raw)
         text, self._raw = whole.decode("utf-8", "replace"), self._raw[len(whole):]
+        self._shown += _SEQUENCE.sub(lambda match: _EDITOR.get(match[0], ""), text)
         for _ in range(text.count(_WHERE)):
             self.type("\x1b[1;1R")
-        self._shown += _SEQUENCE.sub(lambda match: _EDITOR.get(match[0], ""), text)

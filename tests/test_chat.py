@@ -198,6 +198,40 @@ def test_a_dead_engine_is_one_line_and_is_started_again(
     assert engine.closed == 1
 
 
+def test_a_message_stopped_before_its_answer_is_kept_until_the_next(
+        talk: Callable[..., int], engine: FakeEngine) -> None:
+    interrupt = lambda: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    for _ in range(2):
+        engine.enqueue([reply("x")[0], interrupt, token("late"), finished("")])
+    engine.enqueue(reply("One."))
+    engine.enqueue(reply("Two."))
+    talk("mistyped", "question", "/regen", "more")
+    assert [r.messages for r in engine.requests[1:]] == [
+        (Message("user", "question"),), (Message("user", "question"),),
+        (Message("user", "question"), Message("assistant", "One."), Message("user", "more"))]
+
+
+def test_a_regen_stopped_before_its_answer_leaves_the_old_one(talk: Callable[..., int], engine: FakeEngine) -> None:
+    interrupt = lambda: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    engine.enqueue(reply("One."))
+    engine.enqueue([reply("x")[0], interrupt, finished("")])
+    engine.enqueue([EngineDied("engine died")])
+    engine.enqueue(reply("Two."))
+    talk("a", "/regen", "/regen", "b")
+    assert engine.requests[3].messages == (Message("user", "a"), Message("assistant", "One."), Message("user", "b"))
+
+
+def test_a_message_that_costs_the_engine_is_kept(
+        talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.enqueue([EngineDied("engine died")])
+    engine.enqueue(reply("One."))
+    assert talk("a", "/continue", "/regen") == 0
+    assert [r.messages for r in engine.requests] == [(Message("user", "a"),)] * 2
+    err = capsys.readouterr().err
+    assert "/regen answers the last message with a new engine\n" in err
+    assert "ledlocal: the last message has no answer yet; /regen gives one\n" in err
+
+
 def test_leaving_with_a_dead_engine(talk: Callable[..., int], engine: FakeEngine) -> None:
     engine.enqueue([EngineDied("engine died")])
     assert talk("a") == 3

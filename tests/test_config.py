@@ -112,6 +112,15 @@ def test_a_model_of_the_configuration_gives_way_to_one_that_is_typed(engine: Fak
     assert "none.gguf" in run("chat", "-p", "hi").stderr
 
 
+def test_quiet_is_stronger_than_thinking_shown_by_the_configuration(engine: FakeEngine, config: Path) -> None:
+    config.write_text('[chat]\nshow-thinking = "always"\n')
+    for flags, shown in (((), True), (("-q",), False), (("-q", "--show-thinking", "always"), True)):
+        engine.enqueue(reply("x", "some thought"))
+        result = run("chat", "demo", "hi", *flags)
+        assert result.stdout == "x\n"
+        assert ("some thought" in result.stderr) == shown, flags
+
+
 def test_the_home_of_nobody_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEDLOCAL_CONFIG", "~nobody-of-that-name/x")
     result = run("chat", "demo", "hi")

@@ -16,7 +16,7 @@ from tiny_models import tiny_model
 from ledlocal import doctor
 from ledlocal.models import DEMO
 from ledlocal.runtime.build import Build, Device
-from ledlocal.values.errors import EngineDied
+from ledlocal.values.errors import BadInput, EngineDied
 
 CPU_ONLY = Build("0.3.36", "CPU : AVX2 = 1 | AMX_INT8 = 0 | ", "libllama.so", False, False,
                  (Device("CPU", "a CPU", False, 1),))
@@ -41,10 +41,19 @@ def test_a_sound_quantized_model_passes(head: GGMLQuantizationType, tmp_path: Pa
     assert deep.state == "ok", deep
 
 
-def test_a_head_that_the_reference_does_not_know_is_a_note(tmp_path: Path) -> None:
-    path = tiny_model(tmp_path / "m.gguf", "gemma3n")
-    [tap, *_] = found = list(doctor._tap(path, True))
-    assert "wrong" not in {finding.state for finding in found} or tap.state == "wrong", found
+def test_a_model_whose_layers_cannot_be_read_is_told_with_the_cause(tmp_path: Path) -> None:
+    [tap] = doctor._tap(tiny_model(tmp_path / "m.gguf", "gemma3n"), True)
+    assert tap.state == "wrong" and "it keeps several residual streams per layer" in tap.text, tap
+
+
+def test_a_head_that_the_reference_does_not_know_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_model: Path, tap: str) -> list[dict[tuple[int, int], float]]:
+        raise BadInput(f"{tap}: no reference for this output head")
+
+    monkeypatch.setattr(doctor, "_posteriors", refuse)
+    tap, deep = doctor._tap(DEMO, True)
+    assert (tap.state, deep.state) == ("ok", "note")
+    assert deep.text == "no second opinion: auto: no reference for this output head"
 
 
 def test_a_broken_configuration_does_not_stop_the_rest(tmp_path: Path) -> None:

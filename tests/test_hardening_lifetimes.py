@@ -141,7 +141,7 @@ def test_a_worker_killed_at_any_moment_and_the_chat_goes_on(rounds: int, model: 
             terminal.send(f"say {number}")
             time.sleep(draw.uniform(0, 0.2))
             os.kill(worker, fatal)
-            said = terminal.wait_for("the next message starts the engine again\r\n" + READY)
+            said = terminal.wait_for("/regen answers the last message with a new engine\r\n" + READY)
             assert said.count(f"ledlocal: engine died ({fatal.name}) while ") == 1 and "Traceback" not in said
             terminal.send(f"again {number}")
             terminal.wait_for("tokens/s")
@@ -151,7 +151,7 @@ def test_a_worker_killed_at_any_moment_and_the_chat_goes_on(rounds: int, model: 
         os.kill(terminal.worker, signal.SIGKILL)
         time.sleep(0.3)
         terminal.send("more")
-        terminal.wait_for("starts the engine again\r\n" + READY)
+        terminal.wait_for("with a new engine\r\n" + READY)
         terminal.type("\x04")
         assert terminal.ended() == 3
         assert terminal.restored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ from bad_ggufs import Tensor, good
 from real_command import Done, refused, run, start
 from tiny_models import tiny_model
 from worker_processes import linux
+
+from ledlocal.models import DEMO
+from ledlocal.values.params import EngineOptions, Request
+from ledlocal.worker.client import Worker
+from ledlocal.worker.server import SLACK
 
 pytestmark = linux
 
@@ -51,6 +57,25 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(tmp_path: Pat
     done = run("chat", str(path), "hi", cache=tmp_path)
     assert refused(done, str(path), "needs 384.", "GiB", "are free; no context fits", code=4)
     assert done.took_s < 5
+
+
+def test_a_worker_cannot_take_much_more_than_was_planned() -> None:
+    with Worker(EngineOptions(str(DEMO), context=512, threads=1)) as worker:
+        [pid] = [int(pid) for task in Path("/proc/self/task").iterdir()
+                 for pid in (task / "children").read_text().split()]
+        soft, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+        taken = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        assert taken < soft <= taken + worker.loaded.memory["host"] // 4 + SLACK + 64 * 2**20
+        assert list(worker.generate(Request(prompt="1 2", max_tokens=3)))
+
+
+@pytest.mark.parametrize("memory, grows", [({"host": 4 * GIB}, False), ({"host": 4 * GIB, "CUDA0": GIB}, True)])
+def test_growth_is_limited_on_the_cpu_only(memory: dict[str, int], grows: bool) -> None:
+    """Address space, never touched: a quarter of the plan and the slack are left, not more."""
+    script = (f"import mmap; from ledlocal.worker.server import SLACK, limit_growth; limit_growth({memory})\n"
+              "kept = mmap.mmap(-1, SLACK + 2**29)\nprint('planned')\nmmap.mmap(-1, 2**30)\nprint('more')")
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["planned", *(["more"] if grows else [])], done.stderr
 
 
 @pytest.mark.parametrize("descriptors", [32, 12, 9, 7, 5])

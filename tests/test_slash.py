@@ -15,12 +15,22 @@ from fake_engine import LOADED, FakeEngine, finished, reply, token
 
 from ledlocal.chat import Chat
 from ledlocal.commands.chat import edit_text
-from ledlocal.conversation import Conversation, Turn, folder, latest, path_of, read_conversation, write
+from ledlocal.conversation import (
+    Conversation,
+    Turn,
+    folder,
+    latest,
+    names,
+    new_path,
+    path_of,
+    read_conversation,
+    write,
+)
 from ledlocal.models import DEMO
 from ledlocal.settings import Settings
 from ledlocal.slash import COMMANDS
 from ledlocal.terminal import Console
-from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.events import Exploration
 from ledlocal.values.params import Message
 
@@ -115,12 +125,16 @@ def test_settings_have_commands_of_their_own(talk: Callable[..., str], engine: F
 def test_system_message_and_files(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("two\nlines\n", encoding="utf-8")
     (tmp_path / "image").write_bytes(b"\xff\xfe\x00")
-    engine.enqueue(reply("x"))
-    engine.enqueue(reply("y"))
-    shown = talk("/system Be brief.", *(f"/read {tmp_path}/{name}" for name in ("notes.txt", "none", "image")),
-                 "sum up", "and now")
+    for answer in "xyz":
+        engine.enqueue(reply(answer))
+    shown = talk("/system", "/system Be brief.", "/system",
+                 *(f"/read {tmp_path}/{name}" for name in ("notes.txt", "none", "image")),
+                 "sum up", "and now", "/system off", "alone")
+    assert engine.requests[2].messages is not None
+    assert engine.requests[2].messages[0].role == "user"
     assert asked(engine, 0) == ["Be brief.", "notes.txt:\ntwo\nlines\n\nsum up"]
     assert asked(engine, 1)[-1] == "and now"
+    assert shown.startswith("no system message\nthe system message is set, from the next answer on\nBe brief.\n")
     assert f"ledlocal: {tmp_path}/none: No such file or directory\n" in shown
     assert f"ledlocal: {tmp_path}/image: not a text file in UTF-8\n" in shown
 
@@ -259,8 +273,11 @@ def test_a_name_that_cannot_be_saved_is_not_kept(talk: Callable[..., str], engin
     own = tmp_path / "own.jsonl"
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))
-    shown = talk("a", "/save /proc/nowhere/x.jsonl", "b", path=own)
-    assert shown.count("cannot save") == 1
+    shown = talk("a", f"/save {tmp_path}/none/x.jsonl", "/save /proc/x.jsonl", f"/export {tmp_path}/none/x.md", "b",
+                 path=own)
+    assert shown.count("cannot save /proc/x.jsonl") == 1
+    assert shown.count(f"ledlocal: {tmp_path}/none: no such folder\n") == 2
+    assert not (tmp_path / "none").exists()
     assert [turn.answer for turn in read_conversation(own).turns] == ["one", "two"]
 
 
@@ -272,6 +289,56 @@ def test_an_attached_file_waits_for_the_next_message(talk: Callable[..., str], e
     talk("a", f"/read {tmp_path}/n.txt", "/regen", "b")
     assert asked(engine, 1) == ["a"]
     assert asked(engine, 2) == ["a", "two", "n.txt:\nnotes\n\nb"]
+
+
+def test_an_attached_file_stays_until_it_is_answered(talk: Callable[..., str], engine: FakeEngine,
+                                                     tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("notes")
+    engine.enqueue([EngineDied("engine died")])
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    talk(f"/read {tmp_path}/n.txt", "a", "b", "c", path=tmp_path / "own.jsonl")
+    assert asked(engine, 1) == ["n.txt:\nnotes\n\nb"]
+    assert asked(engine, 2)[-1] == "c"
+
+
+def test_an_attached_file_that_is_refused_is_dropped(talk: Callable[..., str], engine: FakeEngine,
+                                                     tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("notes")
+    engine.enqueue([BadInput("the prompt is 300 tokens long")])
+    engine.enqueue(reply("one"))
+    shown = talk(f"/read {tmp_path}/n.txt", "a", "b")
+    assert asked(engine, 1) == ["b"]
+    assert "the text of /read is dropped\n" in shown
+
+
+def test_an_unanswered_message_is_read_back(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    engine.enqueue([EngineDied("engine died")])
+    talk("a", path=tmp_path / "own.jsonl", code=3)
+    kept = read_conversation(tmp_path / "own.jsonl")
+    assert [(turn.user, turn.unanswered) for turn in kept.turns] == [("a", True)]
+    engine.enqueue(reply("one"))
+    shown = talk("/regen", conversation=kept)
+    assert "> a\nit has no answer; /regen gives one\n" in shown
+    assert asked(engine, 1) == ["a"]
+
+
+def test_an_engine_that_does_not_start_again_costs_no_message(engine: FakeEngine, tmp_path: Path) -> None:
+    starts = iter([engine, OutOfResources("no memory")])
+
+    def start() -> FakeEngine:
+        match next(starts):
+            case OutOfResources() as error:
+                raise error
+            case started:
+                return started
+
+    engine.enqueue([EngineDied("engine died")])
+    chat = Chat(start, Settings(seed=41), Console(), path=tmp_path / "own.jsonl")
+    for text, error in (("a", EngineDied), ("b", OutOfResources)):
+        with pytest.raises(error):
+            chat.reply(text)
+        assert [turn.user for turn in read_conversation(tmp_path / "own.jsonl").turns] == [text]
 
 
 def test_files_that_are_no_text_are_refused(talk: Callable[..., str], tmp_path: Path) -> None:
@@ -295,6 +362,14 @@ def test_a_conversation_that_is_not_kept_leaves_the_loaded_file_alone(
     engine.enqueue(reply("two"))
     talk(f"/load {path}", "b")
     assert path.read_bytes() == before
+
+
+def test_conversations_of_one_second_have_files_of_their_own(talk: Callable[..., str], engine: FakeEngine) -> None:
+    for answer in ("one", "two", "three"):
+        engine.enqueue(reply(answer))
+    shown = talk("a", "/clear", "b", "/clear", "c", path=new_path())
+    assert "another session" not in shown
+    assert {read_conversation(path_of(name)).turns[0].answer for name in names()} == {"one", "two", "three"}
 
 
 def test_two_sessions_on_one_file_lose_nothing(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:

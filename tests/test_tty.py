@@ -24,6 +24,7 @@ engine.enqueue([first[0], token("slow"), *[wait] * 1000, first[-1]])
 until = lambda: engine.answered or time.sleep(0.02)
 engine.enqueue([first[0], token("deep ", "thinking"), *[until] * 1000, token("now"), first[-1]])
 engine.enqueue(reply("last"))
+engine.enqueue(reply("more"))
 chat.start_engine = engine.start
 cli.main(["chat", "-s", "41"])
 """
@@ -77,13 +78,15 @@ def test_keys_while_it_answers(terminal: Terminal) -> None:
     terminal.wait_for("deep")
     silent = termios.tcgetattr(terminal.slave)
     assert not silent[3] & (termios.ECHO | termios.ICANON) and silent[3] & termios.ISIG
-    terminal.type("ahead")
+    terminal.type("/seed 7\nahead\ndraft")
     terminal.type("\x05")
     shown = terminal.wait_for("changed 0")
     assert "now" in shown and "ahead" not in shown
-    terminal.wait_for("ahead")
+    shown = terminal.wait_for("last")
+    assert shown.index("limits    seed 7") < shown.index("ahead")
+    terminal.wait_for("draft")
     terminal.type("\n")
-    terminal.wait_for("last")
+    terminal.wait_for("more")
     terminal.wait_for(READY)
     terminal.type("\x04")
     assert terminal.process.wait(10) == 0

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from ledlocal.stores.location import Location, choose, is_model, part_names, quant_of
+from ledlocal.stores.location import Location, choose, is_model, part_names, parts_of, quant_of
 from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 
 ORIGIN = "HF cache"
@@ -79,19 +79,18 @@ def fetch(repo: str, quant: str) -> Location:
     return _location(repo, paths[0])
 
 
-def _download(repo: str, part: str) -> Path:
+def _download(repo: str, part: str, tries: int = TRIES) -> Path:
     """One file, or what is missing of it; a connection that breaks is made again."""
     from huggingface_hub import hf_hub_download
 
-    for attempt in range(TRIES):
-        try:
-            return Path(hf_hub_download(repo, part, cache_dir=cache_folder(), library_name="ledlocal",
-                                        library_version=version("ledlocal")))
-        except Exception as error:
-            if attempt == TRIES - 1 or not _of_the_network(error):
-                raise
-            time.sleep(attempt)
-    raise AssertionError
+    try:
+        return Path(hf_hub_download(repo, part, cache_dir=cache_folder(), library_name="ledlocal",
+                                    library_version=version("ledlocal")))
+    except Exception as error:
+        if tries == 1 or not _of_the_network(error):
+            raise
+    time.sleep(TRIES - tries)
+    return _download(repo, part, tries - 1)
 
 
 def _of_the_network(error: Exception) -> bool:
@@ -118,8 +117,6 @@ def remove(location: Location) -> int:
 
     Raises OutOfResources if the cache cannot be written.
     """
-    from ledlocal.stores.location import parts_of
-
     freed = 0
     repo_folder = next(parent for parent in location.path.parents if parent.name.startswith("models--"))
     try:
