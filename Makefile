@@ -20,7 +20,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 chat: $(STAMP) ## open a chat on the embedded demo model (MODEL=file.gguf for another)
-	@$(BIN)/ledlocal chat $(MODEL)
+	@$(BIN)/ledlocal chat $(if $(MODEL),"$(MODEL)")
 
 test: $(DEV) $(SOURCE)/ok ## the quick suite
 	$(PYTEST) -m "not slow"
@@ -29,7 +29,8 @@ test-all: $(DEV) $(SOURCE)/ok ## everything
 	$(PYTEST)
 
 test-native: $(DEV) $(SOURCE)/ok ## what the patched library must pass (make native first)
-	LEDLOCAL_TEST_NATIVE="$$($(BIN)/python -c 'from ledlocal.runtime.install import *; print(native_folder())')" $(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
+	LEDLOCAL_TEST_NATIVE="$$($(BIN)/python -c 'from ledlocal.runtime.install import *; print(native_folder())')" \
+		$(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
 		tests/test_engine.py tests/test_engine_phases.py tests/test_engine_slots.py tests/test_engine_continues.py \
 		tests/test_kv_cache.py tests/test_memory.py tests/test_doctor.py tests/test_worker_engine.py
 
@@ -39,7 +40,7 @@ lint: $(DEV) ## ruff
 types: $(DEV) ## mypy --strict on both packages
 	$(BIN)/mypy ledlocal tui
 
-native: $(STAMP) ## compile the patched llama.cpp (about 4 minutes on 2 cores)
+native: $(STAMP) ## compile the patched llama.cpp (about 2 minutes on 2 cores)
 	$(BIN)/ledlocal build
 
 sanitize: $(DEV) $(SOURCE)/ok ## the patch under address and undefined-behaviour sanitizers, over the tap tests

@@ -4,7 +4,8 @@
     python benchmarks/engine_speed.py model.gguf --rounds 10 --tokens 32
 
 Prints ratios of minima and medians. `bare` is llama_decode with llama.cpp's own sampler chain (top-k 20, top-p 0.95,
-temperature 0.6); `standard` is the same law through the engine; `led` explores with the coin forced to 7 %.
+temperature 0.6); `standard` is the same law through the engine; `led` explores at exactly 7 %
+of the tokens.
 `--memory WHO` loads one of them alone and prints the peak of its resident memory.
 """
 
@@ -33,18 +34,18 @@ CONTEXT, THREADS, PROMPT = 2048, 2, tuple(range(20))
 
 
 class ForcedCoin(LatentExploration):
-    """LED that explores with a fixed probability, whatever the model's confidence."""
+    """LED that explores at a fixed share of the tokens, evenly spread, whatever the model's confidence."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self.tossed = self.explored = 0
 
     def explores(self, step: Step) -> NDArray[np.bool_]:
-        """By a coin of fixed weight."""
-        explored = step.u0 < self._rate
-        self.tossed += len(explored)
-        self.explored += int(explored.sum())
-        return explored
+        """Where the share falls behind."""
+        self.tossed += 1
+        explores = self.explored + 1 <= self._rate * self.tossed
+        self.explored += explores
+        return np.array([explores])
 
 
 class Bare:

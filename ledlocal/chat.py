@@ -66,7 +66,8 @@ class Chat:
                  template: str | None = None, typed: Typed | None = None,
                  edit: Callable[[str], str | None] = lambda text: text) -> None:
         self._start = start
-        self._engine: Engine | None = start()
+        self.console = console
+        self._engine: Engine | None = self._load()
         self._ask = ask or console.ask
         self._trace, self._typed = trace, typed
         self.edit = edit
@@ -79,7 +80,7 @@ class Chat:
         self.keeps = path is not None
         """Whether conversations are kept unless the user names a file."""
         self.loaded: Loaded = self._engine.loaded
-        self.settings, self.console, self.path, self.template = settings, console, path, template
+        self.settings, self.path, self.template = settings, path, template
         self.look = look or Look()
         self.conversation = conversation or Conversation()
         self.attached = ""
@@ -155,9 +156,13 @@ class Chat:
     def _running(self) -> Engine:
         """The engine; a new one if it died. Raises what loading raises."""
         if self._engine is None:
-            self._engine = self._start()
+            self._engine = self._load()
             self.loaded = self._engine.loaded
         return self._engine
+
+    def _load(self) -> Engine:
+        with self.console.waiting("loading"):
+            return self._start()
 
     def _add(self, kept: Conversation, turn: Turn) -> None:
         """The conversation is `kept` and a turn; but none without an answer takes the place of one with it."""

@@ -47,6 +47,8 @@ class Commands(click.Group):
         """Run the command. Other exceptions are ours to fix and keep their traceback."""
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
         except LedlocalError as error:
             message, code = str(error), error.exit_code
         except click.UsageError as error:

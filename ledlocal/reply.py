@@ -255,8 +255,10 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
             trace.sync()
 
     try:
-        with interrupt_cancels(engine), listening(engine.answer_now, typed) if typed is not None else nullcontext():
+        keys = listening(engine.answer_now, typed) if typed is not None else nullcontext()
+        with interrupt_cancels(engine), keys, console.waiting("reading the prompt") as begins:
             for event in engine.generate(request):
+                begins()
                 if isinstance(event, Token):
                     if partial:
                         partial.add(event)

@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, TextIO
 
@@ -79,6 +80,10 @@ class Screen:
         """Erase what stands in the last columns before the cursor, on its line."""
         self._put(f"\x1b[{columns}D\x1b[K")
 
+    def take_line_back(self) -> None:
+        """Erase the cursor's line."""
+        self._put("\r\x1b[K")
+
     def status(self, text: str, style: str = "") -> None:
         """Put `text` in the place of the terminal's current line."""
         self._put("\r")
@@ -126,6 +131,24 @@ class Console:
     def error(self, error: Exception) -> None:
         """One line that says what went wrong."""
         self.err.line(f"ledlocal: {safe_line(str(error))}", ERROR)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[Callable[[], None]]:
+        """Within: a terminal shows what takes its time; the end, or a call of the value before it, erases that."""
+        shown = self.err.erases and not self.quiet
+
+        def erase() -> None:
+            nonlocal shown
+            if shown:
+                shown = False
+                self.err.take_line_back()
+
+        if shown:
+            self.err.write(f"{what} ...", DIM)
+        try:
+            yield erase
+        finally:
+            erase()
 
     def ask(self, prompt: str) -> str:
         """Read a line where there is no line editor. Raises EOFError at the end, KeyboardInterrupt on Ctrl-C."""

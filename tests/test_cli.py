@@ -250,6 +250,7 @@ def test_json_needs_a_prompt_on_a_terminal(engine: FakeEngine, monkeypatch: pyte
 def test_version_and_help() -> None:
     assert run("--version").stdout == "ledlocal 0.1.0\n"
     assert "ledlocal chat model.gguf" in run("--help").stdout
+    assert run("models").stderr.startswith("Usage: ledlocal models [OPTIONS] COMMAND [ARGS]...\n\n  Find")
     shown = run("chat", "-h").stdout
     assert all(flag in shown for flag in (
         "--ctx-size", "--predict", "--gpu-layers", "--threads", "--seed", "--temp", "--top-k", "--top-p", "--min-p",

@@ -43,6 +43,22 @@ def test_a_line_is_one_safe_line_even_in_a_pipe() -> None:
     assert pipe.getvalue() == "a b␛\n"
 
 
+def test_what_takes_time_is_shown_on_a_terminal_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tty, quiet, shown in ((True, False, "loading ...\r\x1b[K"), (True, True, ""), (False, False, "")):
+        stream = FakeTerminal() if tty else io.StringIO()
+        monkeypatch.setattr("sys.stderr", stream)
+        console = Console("never", quiet)
+        with console.waiting("loading") as over:
+            assert stream.getvalue() == shown.partition("\r")[0]
+            over()
+            console.err.write("said")
+            over()
+        assert stream.getvalue() == shown + "said"
+        with pytest.raises(RuntimeError), console.waiting("loading"):
+            raise RuntimeError
+        assert stream.getvalue() == f"{shown}said{shown}"
+
+
 @pytest.mark.parametrize(("encoding", "signs"), [("utf-8", ("◦", "•")), ("latin-1", ("~", "^"))])
 def test_signs_and_text_fit_the_encoding(encoding: str, signs: tuple[str, str]) -> None:
     class Terminal(io.TextIOWrapper):

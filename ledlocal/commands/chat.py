@@ -64,6 +64,8 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
         model = str(location.path.absolute())  # the conversation may go on from another folder
     if location.origin not in ("embedded", "file"):
         console.info(f"model     {location.said()}")
+    if location.origin == "embedded" and prompt is None:
+        console.info("demo      it solves number puzzles, one per conversation; /clear begins another")
     kept = kept.under(model or "demo")
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
