@@ -83,10 +83,12 @@ def test_flags_reach_the_engine(engine: FakeEngine, tmp_path: Path) -> None:
     template.write_text("{{ é }}", encoding="utf-8")
     engine.enqueue(reply("x"))
     result = run("chat", "demo", "hi", "-c", "128", "-ngl", "3", "-t", "2", "--tap", "reference", "--reproducible",
-                 "--think-tags", "<a>,</a>", "--chat-template-file", str(template))
+                 "-fa", "on", "-ctk", "q8_0", "-ctv", "q4_0", "--think-tags", "<a>,</a>",
+                 "--chat-template-file", str(template))
     assert result.exit_code == 0, result.stderr
     options = engine.options[0]
     assert (options.context, options.gpu_layers, options.threads, options.tap) == (128, 3, 2, "reference")
+    assert (options.flash_attention, options.cache_type_k, options.cache_type_v) == ("on", "q8_0", "q4_0")
     assert (options.reproducible, options.think_tags, options.chat_template) == (True, ("<a>", "</a>"), "{{ é }}")
 
 
@@ -138,7 +140,8 @@ def test_json(engine: FakeEngine) -> None:
                   "think": {"start": "<think>", "end": "</think>", "found": "render"}},
         "stream": {"problem": "", "sample": 0, "continued": 0},
         "engine": {"context": None, "slots": 1, "threads": None, "gpu_layers": None, "batch": 512, "tap": "auto",
-                   "depth": 8, "reproducible": False, "think_tags": None},
+                   "depth": 8, "reproducible": False, "think_tags": None, "flash_attention": "auto",
+                   "cache_type_k": "f16", "cache_type_v": "f16"},
         "tap": "plugin",
         "timing": {"load_s": 0.5, "prefill_s": 0.1, "decode_s": 0.25, "tokens_per_s": 16.0},
         "led": {"explored": 4, "changed": 1, "depth_histogram": [0, 3, 1], "mean_confidence": 0.9,

@@ -17,7 +17,8 @@ from ledlocal.engine.engine import REWIND_NOTICE
 from ledlocal.engine.kv_cache import KvCache
 from ledlocal.runtime import llama
 from ledlocal.runtime.llama import Context, Model, Row, context_params
-from ledlocal.values.params import Request
+from ledlocal.values.errors import BadInput
+from ledlocal.values.params import Led, Request, Sampling
 
 PLAIN = ("qwen3", "llama", "gemma2", "phi2")
 UNREWINDABLE = ("lfm2", "granitehybrid", "mamba")
@@ -207,3 +208,24 @@ def test_llama_cpp_itself_would_cut_a_window_that_is_gone(models: TinyModels) ->
     finally:
         context.close()
         model.close()
+
+
+def test_types_of_the_cache(models: TinyModels) -> None:
+    """Coarser types move the probabilities, and further; nothing else changes, layers are read as ever."""
+    path = models("qwen3", n_embd=256)
+    request = Request(prompt_ids=FIRST, max_tokens=8, ignore_eos=True,
+                      **both(Sampling("led", led=Led(scope="all", exploit=False))))
+    seen = {}
+    for kind in ("f16", "q8_0", "q4_0"):
+        with opened(path, cache_type_k=kind, cache_type_v=kind) as engine:
+            run = one(engine, request)
+            assert all(token.explored for token in run.tokens)
+            seen[kind] = run.tokens[0].entropy
+    assert 0 < abs(seen["q8_0"] - seen["f16"]) < abs(seen["q4_0"] - seen["f16"]) < 0.5, seen
+
+
+def test_a_cache_that_llama_cpp_refuses_is_bad_input(models: TinyModels) -> None:
+    with pytest.raises(BadInput, match="quantized V cache requires flash_attn to be enabled"):
+        opened(models("qwen3", n_embd=256), cache_type_v="q8_0", flash_attention="off")
+    with pytest.raises(BadInput, match="K cache type q8_0 with block size 32 does not divide n_embd_head_k=16"):
+        opened(models("qwen3"), cache_type_k="q8_0")

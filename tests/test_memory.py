@@ -93,7 +93,7 @@ lines = []
 callback = C.llama_log_callback(lambda level, text, user: lines.append(text.decode()))
 llama.start_backend()
 C.llama_log_set(callback, ctypes.c_void_p(0))
-with Engine(EngineOptions(sys.argv[1], context=2048, slots=2, tap="none")) as engine:
+with Engine(EngineOptions(sys.argv[1], context=2048, slots=2, tap="none", cache_type_k=sys.argv[2])) as engine:
     loaded = max(i for i, line in enumerate(lines) if "model buffer size" in line)  # before it, the plan was made
     sizes = [re.search("(?:KV|RS) buffer size = +([0-9.]+) MiB", line) for line in lines[loaded:]]
     print(sum(float(size[1]) for size in sizes if size), engine._session.cache_bytes / 2**20)
@@ -101,11 +101,13 @@ with Engine(EngineOptions(sys.argv[1], context=2048, slots=2, tap="none")) as en
 
 
 @linux
-@pytest.mark.parametrize("architecture", ["qwen3", "gemma3", "lfm2", "mamba", "granitehybrid", "gemma3n"])
-def test_the_cache_is_what_llama_cpp_then_allocates(architecture: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("architecture", "keys"), [
+    *((name, "f16") for name in ("qwen3", "gemma3", "lfm2", "mamba", "granitehybrid", "gemma3n")), ("qwen3", "q4_0")])
+def test_the_cache_is_what_llama_cpp_then_allocates(architecture: str, keys: str, tmp_path: Path) -> None:
     """Its own log of the real buffers tells, to two decimals of a MiB: full-size windows and recurrent states too."""
     path = tiny_model(tmp_path / "m.gguf", architecture, n_embd=256)
-    done = subprocess.run([sys.executable, "-c", ALLOCATED, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", ALLOCATED, str(path), keys], capture_output=True, text=True,
+                          check=True)
     allocated, expected = map(float, done.stdout.split())
     assert expected > 0.1
     assert allocated == pytest.approx(expected, abs=0.02)

@@ -71,7 +71,9 @@ REQUEST = st.builds(
         "reasoning": st.sampled_from(["on", "off", "auto"]), "detail": st.sampled_from(["forks", "candidates", "all"]),
         "stop": st.lists(st.text(min_size=1), max_size=3).map(tuple), "ignore_eos": st.booleans()}))
 OPTIONS = st.builds(EngineOptions, model=st.text(), context=st.none() | st.integers(16, 2**24),
-                    tap=st.sampled_from(["auto", "plugin", "reference", "none"]), reproducible=st.booleans(),
+                    tap=st.sampled_from(["auto", "plugin", "reference", "none"]),
+                    flash_attention=st.sampled_from(["auto", "on", "off"]),
+                    cache_type_k=st.sampled_from(["f16", "q8_0"]), reproducible=st.booleans(),
                     chat_template=st.none() | st.text(), think_tags=st.none() | st.tuples(st.text(), st.text()))
 COMMAND = st.one_of(st.builds(Load, OPTIONS), st.builds(Generate, INT, REQUEST), st.builds(Cancel, INT),
                     st.builds(AnswerNow, INT))

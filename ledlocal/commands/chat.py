@@ -204,6 +204,7 @@ def _engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOpti
     return EngineOptions(
         model=str(path), context=context, threads=None if threads == -1 else threads,
         gpu_layers=None if layers == "auto" else 1 << 20 if layers == "all" else int(layers), tap=flags["tap"],
+        flash_attention=flags["flash_attn"], cache_type_k=flags["cache_type_k"], cache_type_v=flags["cache_type_v"],
         depth=depth, reproducible=flags["reproducible"], chat_template=template, think_tags=tags)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from ledlocal.commands.completion import choices, conversations, models_and_files
+from ledlocal.values.params import CacheType, FlashAttention, TapName
 
 SETTINGS = (
     (("--temp", "--temperature"), "temp", "T", "Temperature; 0 is greedy. [the model file's, else 0.6]"),
@@ -51,8 +53,14 @@ _FLAGS = (
                  help="Context in tokens; 0: as trained. [trained, at most 32768]"),
     click.option("-ngl", "--gpu-layers", "--n-gpu-layers", default="auto", metavar="auto|all|N",
                  help="Layers on the GPU; auto: as many as fit. [auto]"),
+    click.option("-fa", "--flash-attn", type=click.Choice(get_args(FlashAttention)), default="auto",
+                 help="Flash attention. [auto]"),
+    *(click.option(short, long, type=click.Choice(get_args(CacheType)), default="f16", metavar="TYPE", help=text)
+      for short, long, text in (
+          ("-ctk", "--cache-type-k", f"Keys in the KV cache: {', '.join(get_args(CacheType))}. [f16]"),
+          ("-ctv", "--cache-type-v", "Values in the KV cache; below bf16 only with flash attention. [f16]"))),
     click.option("-t", "--threads", type=int, metavar="N", help="CPU threads; -1: physical cores. [-1]"),
-    click.option("--tap", type=click.Choice(["auto", "native", "plugin", "reference", "none"]), default="auto",
+    click.option("--tap", type=click.Choice(get_args(TapName)), default="auto",
                  help="How intermediate layers are read. [auto]"),
     click.option("--sha256", metavar="HEX", help="Refuse the model unless its SHA-256 begins so."),
     click.option("--chat-template-file", type=click.Path(path_type=Path), metavar="FILE",

@@ -18,7 +18,7 @@ from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, ContextParams, Model
 from ledlocal.runtime.memory import HOST, Need, available_memory
 from ledlocal.runtime.taps.choice import tap_bytes
-from ledlocal.values.errors import LedlocalError
+from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 from ledlocal.values.params import EngineOptions
 
 
@@ -62,10 +62,16 @@ class Footprint:
         return self._function is not None
 
     def needs(self, params: ContextParams) -> dict[str, Need]:
-        """Bytes by device, `HOST` always among them. Raises LedlocalError where the library does not tell."""
+        """Bytes by device, `HOST` always among them.
+
+        Raises BadInput if llama.cpp refuses such a context, LedlocalError where the library does not tell.
+        """
         if self._function is None:
             raise LedlocalError("this build of llama.cpp does not tell what memory it takes")
-        context = Context(self.model, params)
+        try:
+            context = Context(self.model, params)
+        except OutOfResources as error:  # nothing was allocated, so it is no lack of memory
+            raise BadInput(str(error)) from None
         try:
             found = {HOST: Need()}
             for node in self._nodes(self._function(context.handle)):

@@ -18,6 +18,13 @@ GGML_TYPES: Mapping[int, tuple[str, int, int]] = MappingProxyType({
 })
 """Tensor types by number: name, elements per block, bytes per block (enum ggml_type and type_traits of ggml)."""
 
+
+def number_of(name: str) -> int:
+    """Number of a type, whatever the case of its name. Raises KeyError."""
+    return _NUMBERS[name.upper()]
+
+
+_NUMBERS = {name: number for number, (name, _, _) in GGML_TYPES.items()}
 _UNSUPPORTED = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
 MATRIX_TYPES = frozenset(name for name, _, _ in GGML_TYPES.values()) - frozenset(_UNSUPPORTED)
 """Types with a vec_dot in ggml-cpu.c; the others are a null pointer at the first multiplication."""

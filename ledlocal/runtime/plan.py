@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledlocal.runtime.child import run_child
+from ledlocal.runtime.ggml_types import number_of
 from ledlocal.runtime.memory import HOST, STEP, Need, Needs, most_context, most_layers, shortage
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.params import EngineOptions
@@ -22,6 +23,8 @@ DEFAULT_CONTEXT = 32768
 """Tokens, unless asked otherwise or trained with fewer."""
 LEAST = 4096
 """Tokens of context for which layers leave the GPU, unless a context was asked for."""
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+"""enum llama_flash_attn_type."""
 UNIFIED_SLOTS = 16
 """Up to so many sequences share one KV cache; beyond, each row would attend over too many foreign cells."""
 
@@ -49,7 +52,11 @@ def params_of(options: EngineOptions, context: int, threads: int = 1) -> Context
     from ledlocal.runtime.llama import context_params  # the parent process, which asks plan_of, never loads llama.cpp
 
     slots = slots_of(options)
-    return context_params(context, slots, options.batch, threads, not options.reproducible and slots <= UNIFIED_SLOTS)
+    params = context_params(context, slots, options.batch, threads,
+                            not options.reproducible and slots <= UNIFIED_SLOTS)
+    params.flash_attn_type = FLASH_ATTENTION[options.flash_attention]
+    params.type_k, params.type_v = number_of(options.cache_type_k), number_of(options.cache_type_v)
+    return params
 
 
 def plan_load(options: EngineOptions, wanted: int, extra_buffers: bool) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ledlocal.values.errors import BadInput
 
@@ -14,6 +14,8 @@ Scope = Literal["thinking", "all"]
 Reasoning = Literal["on", "off", "auto"]
 Detail = Literal["forks", "candidates", "all"]
 TapName = Literal["auto", "native", "plugin", "reference", "none"]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0"]
+FlashAttention = Literal["auto", "on", "off"]
 
 
 def require_number(name: str, value: float, low: float, high: float) -> None:
@@ -157,6 +159,11 @@ class EngineOptions:
     """None: as many as llama.cpp puts on the GPU by itself."""
     batch: int = 512
     """Prompt tokens per prefill step."""
+    flash_attention: FlashAttention = "auto"
+    cache_type_k: CacheType = "f16"
+    """Type of the keys in the KV cache. Quantized ones take half the memory (q8_0) or less, and cost accuracy."""
+    cache_type_v: CacheType = "f16"
+    """Type of the values; quantized ones need flash attention."""
     tap: TapName = "auto"
     depth: int = 8
     """Deepest exploration depth d that a request may ask for."""
@@ -177,4 +184,7 @@ class EngineOptions:
             require_number("gpu_layers", self.gpu_layers, 0, 2**20)
         require_number("batch", self.batch, 2, 2**16)
         require_number("depth", self.depth, 2, 512)
-        require_choice("tap", self.tap, ("auto", "native", "plugin", "reference", "none"))
+        require_choice("tap", self.tap, get_args(TapName))
+        require_choice("flash_attention", self.flash_attention, get_args(FlashAttention))
+        require_choice("cache_type_k", self.cache_type_k, get_args(CacheType))
+        require_choice("cache_type_v", self.cache_type_v, get_args(CacheType))
