@@ -63,10 +63,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV); the first time this compiles llama.cpp, about 5 minutes on 2 cores"
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV); the first time this compiles llama.cpp, about 5 minutes on 2 cores"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(STAMP)
 

@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from ledlocal import slash
+from ledlocal.banner import banner, legend
 from ledlocal.conversation import Conversation, Turn, new_path, read_conversation, write
-from ledlocal.keys import Typed
+from ledlocal.keys import Typed, listening
+from ledlocal.quotes import is_open, unquoted
 from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, receive
 from ledlocal.settings import Settings, describe
-from ledlocal.terminal import CHANGED, DIM, SAME, Console, confidence_style, leave_on_signals
+from ledlocal.terminal import DIM, Console
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Loaded
 from ledlocal.values.file_identity import file_identity
-
-
-def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
-    """Say what runs: model, parameters, markers, tap."""
-    model = loaded.model
-    console.info(f"model     {model.name} · {model.architecture} · {model.layers} layers · context {model.context} · "
-                 f"tap {loaded.tap} · loaded in {loaded.load_s:.1f} s")
-    for line in settings.describe(loaded):
-        console.info(line)
-    if model.think_end:
-        console.info(f"markers   {model.think_start or 'opened by the template'} … {model.think_end}, "
-                     f"found by {model.think_found}")
-    for notice in (*loaded.notices, *settings.without_effect(loaded)):
-        console.note(notice)
-
-
-def legend(console: Console, look: Look) -> None:
-    """Say once what the signs of explored tokens mean."""
-    same, changed = console.err.same, console.err.changed
-    if look.color_by == "explored" and same and not console.quiet:
-        console.err.write("explored  ", DIM)
-        console.err.write(f"same token{same}", SAME)
-        console.err.write("  ")
-        console.err.write(f"another token{changed}", CHANGED)
-        console.err.write("\n")
-    elif look.color_by == "confidence" and not console.quiet:
-        if not console.err.color:
-            console.note("--color-by confidence shows nothing where there is no colour")
-            return
-        console.err.write("confident ", DIM)
-        for percent in (10, 30, 50, 70, 90, 99):
-            console.err.write(f"{percent} % ", confidence_style(percent / 100))
-        console.err.write("\n")
 
 
 class Chat:
@@ -65,17 +36,19 @@ class Chat:
                  trace: TraceWriter | None = None, ask: Callable[[str], str] | None = None,
                  template: str | None = None, typed: Typed | None = None,
                  edit: Callable[[str], str | None] = lambda text: text) -> None:
-        self._start = start
+        self._start, self._typed = start, typed
         self.console = console
         self._engine: Engine | None = self._load()
         self._ask = ask or console.ask
-        self._trace, self._typed = trace, typed
+        self._trace = trace
         self.edit = edit
         """Lets the user change a text in an editor; None if nothing was saved."""
         self._written = path and file_identity(path)
         """The file as this session wrote or read it."""
         self.unsaved = False
         """The last save failed."""
+        self.depth = settings.deepest()
+        """Exploration depth that the engine was started for."""
         self._replying = False
         self.keeps = path is not None
         """Whether conversations are kept unless the user names a file."""
@@ -99,14 +72,12 @@ class Chat:
         """Answer a message as the next turn.
 
         Raises LedlocalError; the message and what had come of its answer are kept then. BadInput: the message cannot
-        be answered and is not kept, nor a file that it began with.
+        be answered, and a file that it began with stays with it, away from the next one.
         """
         try:
-            return self._generate(self.conversation.answered(), Turn(self.attached + text))
+            return self._generate(self.conversation, Turn(self.attached + text))
         except BadInput:
-            if self.attached:
-                self.attached = ""
-                self.console.note("the text of /read is dropped")
+            self.attached = ""
             raise
 
     def again(self, text: str | None = None) -> Reply:
@@ -137,8 +108,8 @@ class Chat:
             self._replying = True
             reply = receive(engine, request, self.console, view, self._trace, self._typed, partial)
         except BaseException as error:
-            if not isinstance(error, BadInput):
-                self._keep_partial(kept, turn, partial)
+            self._keep_partial(kept, turn, partial)
+            self._hold()
             if isinstance(error, EngineDied):
                 self.close()
             if isinstance(error, LedlocalError):
@@ -146,6 +117,8 @@ class Chat:
             raise
         self._replying = False
         end = reply.finished
+        if end.finish == "cancelled":
+            self._hold()
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
         self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
@@ -155,18 +128,27 @@ class Chat:
 
     def _running(self) -> Engine:
         """The engine; a new one if it died. Raises what loading raises."""
+        if self._engine is not None and self._engine.died:
+            self.console.info(f"note: {self._engine.died}; a new one is loaded")
+            self.close()
         if self._engine is None:
             self._engine = self._load()
             self.loaded = self._engine.loaded
         return self._engine
 
     def _load(self) -> Engine:
-        with self.console.waiting("loading"):
+        keys = nullcontext() if self._typed is None else listening(lambda: None, self._typed)
+        with keys, self.console.waiting("loading"):
             return self._start()
 
+    def _hold(self) -> None:
+        """Lines that are typed already wait: they were meant for another turn of things."""
+        if self._typed is not None:
+            self._typed.held = True
+
     def _add(self, kept: Conversation, turn: Turn) -> None:
-        """The conversation is `kept` and a turn; but none without an answer takes the place of one with it."""
-        if turn.unanswered and len(kept.turns) < len(self.conversation.answered().turns):
+        """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it."""
+        if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[len(kept.turns):]):
             return
         self.conversation = kept.with_turn(turn)
         if not turn.unanswered and turn.user.startswith(self.attached):
@@ -186,7 +168,7 @@ class Chat:
         """One answer: shown with its statistics, or only returned."""
         for notice in (*self.loaded.notices, *self.settings.without_effect(self.loaded)):
             self.console.note(notice)
-        reply = self._generate(self.conversation.answered(), Turn(text), show)
+        reply = self._generate(self.conversation, Turn(text), show)
         if show:
             self.console.info(f"{reply.statistics()} · seed {reply.request.seed}")
         return reply
@@ -197,7 +179,6 @@ class Chat:
         Raises KeyboardInterrupt if Ctrl-C comes a second time while a reply is being stopped.
         """
         console = self.console
-        leave_on_signals()
         banner(console, self.loaded, self.settings)
         legend(console, self.look)
         console.info("/help for commands · Ctrl-C stops the answer · Ctrl-D leaves")
@@ -225,16 +206,18 @@ class Chat:
                 console.error(error)
                 if self._engine is None:
                     console.info("the conversation is kept; /regen answers the last message with a new engine")
+                elif isinstance(error, BadInput) and not line.startswith("/"):
+                    console.info("the message is kept: /edit changes it, /regen answers it")
         if self._engine is None:
             return EngineDied.exit_code
         return OutOfResources.exit_code if self.unsaved else 0
 
     def _read(self) -> str:
         lines = [self._ask("> ")]
-        while lines[-1].endswith("\\"):
-            lines[-1] = lines[-1][:-1]
+        while lines[-1].endswith("\\") or is_open("\n".join(lines)):
+            lines[-1] = lines[-1].removesuffix("\\")
             lines.append(self._ask(". "))
-        return "\n".join(lines).strip()
+        return unquoted("\n".join(lines)).strip()
 
     def _do(self, line: str) -> bool:
         """Carry out one line: a command or a message; False to leave."""
@@ -272,8 +255,8 @@ class Chat:
 
     def say_where(self) -> None:
         """After how many turns the conversation goes on, and the last of them."""
-        last = self.conversation.turns[-1]
-        self.console.info(f"the conversation goes on after {len(self.conversation.turns)} turns; the last one:")
+        last, turns = self.conversation.turns[-1], len(self.conversation.turns)
+        self.console.info(f"the conversation goes on after {turns} turn{'s' * (turns > 1)}; the last one:")
         self.console.info(f"> {last.user}")
         self.console.info("it has no answer; /regen gives one" if last.unanswered else
                           last.answer or last.thinking or f"({last.finish})")
@@ -292,11 +275,11 @@ class Chat:
         Raises OutOfResources; the session goes on.
         """
         where = path or self.path
-        if where is not None and (self.conversation.turns or (forget and where.exists())):
+        if where is not None and (self.conversation.turns or (forget and os.path.exists(where))):
             if where == self.path and self._written != file_identity(where):
                 where = new_path()
                 self.console.note(f"{self.path} was changed by another session; this one is kept as {where}")
-            self.unsaved = True
+            self.unsaved |= path is None
             write(where, "\n".join(self.conversation.lines()) + "\n")
             self.unsaved = False
         self.path, self._written = where, where and file_identity(where)

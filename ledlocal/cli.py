@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -52,20 +53,43 @@ class Commands(click.Group):
         except LedlocalError as error:
             message, code = str(error), error.exit_code
         except click.UsageError as error:
-            message = f"{error.format_message()} See {(error.ctx or ctx).command_path} --help."
+            message = f"{_origin(error)}{error.format_message()} See {(error.ctx or ctx).command_path} --help."
             code = BadInput.exit_code
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED
+        _say(message)
+        raise click.exceptions.Exit(code)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Parse and run; an output that cannot be written is an error like any other."""
+        try:
+            return super().main(*args, **extra)
         except OSError as error:
             if error.errno == errno.EIO and not error.filename and _hung_up():
-                raise click.exceptions.Exit(128 + signal.SIGHUP) from None
+                sys.exit(128 + signal.SIGHUP)
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                 raise
-            message, code = f"{error.filename or 'cannot write the output'}: {error.strerror}", OutOfResources.exit_code
-        from ledlocal.safe_text import safe_line
+            _say(f"{error.filename or 'cannot write the output'}: {error.strerror}")
+            sys.exit(OutOfResources.exit_code)
 
-        click.echo(f"ledlocal: {safe_line(message)}", err=True)
-        raise click.exceptions.Exit(code)
+
+def _say(message: str) -> None:
+    from ledlocal.safe_text import safe_line
+
+    click.echo(f"ledlocal: {safe_line(message)}", err=True)
+
+
+def _origin(error: click.UsageError) -> str:
+    """The variable or file that a bad value comes from; a flag's own name is in click's message."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None or not error.param.name:
+        return ""
+    from click.core import ParameterSource
+
+    from ledlocal.commands.values import origin_of
+
+    source = error.ctx.get_parameter_source(error.param.name)
+    elsewhere = source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+    return f"{origin_of(error.param.name, error.ctx)}: " if elsewhere else ""
 
 
 def _hung_up() -> bool:

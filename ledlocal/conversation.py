@@ -21,7 +21,7 @@ from ledlocal.values.events import Finish
 from ledlocal.values.params import Message
 
 VERSION = 1
-_NAME = re.compile(r"[\w.-]+")
+_NAME = re.compile(r"[\w-][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,10 @@ class Conversation:
         """Without the last turn."""
         return replace(self, turns=self.turns[:-1])
 
-    def answered(self) -> Conversation:
-        """Without a last message that has no answer: the next one takes its place."""
-        return self.undone() if self.turns and self.turns[-1].unanswered else self
-
     def messages(self, user: str | None = None) -> tuple[Message, ...]:
-        """As a template takes them; `user` is one more message to answer."""
+        """As a template takes them, which wants an answer to every message; `user` is one more message to answer."""
         said = [Message("system", self.system)] if self.system else []
-        for turn in self.turns:
+        for turn in (turn for turn in self.turns if not turn.unanswered):
             said += [Message("user", turn.user), Message("assistant", turn.answer, turn.thinking or None)]
         return (*said, *([] if user is None else [Message("user", user)]))
 
@@ -129,7 +125,7 @@ def read_conversation(path: Path) -> Conversation:
             raise BadInput(f"{path}: line {number} is no line of a conversation: {error}") from None
     if not any(lines):
         raise BadInput(f"{path}: no conversation is in it")
-    return conversation
+    return conversation if user is None else conversation.with_turn(Turn(user, finish="cancelled"))
 
 
 def _turn(user: str, record: dict[str, Any]) -> Turn:
@@ -171,6 +167,16 @@ def latest() -> Path:
         return max(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     except (ValueError, OSError):
         raise BadInput(f"no conversation is kept in {folder()}") from None
+
+
+def first_words(name: str, most: int = 48) -> str:
+    """How a kept conversation begins; empty if that cannot be read."""
+    try:
+        turns = read_conversation(folder() / f"{name}.jsonl").turns
+    except BadInput:
+        return ""
+    words = " ".join(turns[0].user.split()) if turns else ""
+    return words if len(words) <= most else words[:most - 3] + "..."
 
 
 def names() -> list[str]:

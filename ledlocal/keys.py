@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import sys
@@ -16,39 +15,23 @@ from types import FrameType
 ANSWER_NOW = 0x05
 """Ctrl-E."""
 
-_KEY = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O.|.)?|.", re.DOTALL)
-"""One key: a character, or the sequence that a terminal sends for another one."""
-
 
 class Typed:
-    """Bytes typed while nobody was asked."""
+    """Bytes typed while nobody was asked, for the line editor."""
 
     def __init__(self) -> None:
         self._bytes = b""
+        self.held = False
+        """What was typed is not to be sent by itself: the answer that it was typed under did not end as expected."""
 
     def add(self, data: bytes) -> None:
         """More of it."""
         self._bytes += data
 
-    def take(self) -> tuple[str, bool]:
-        """The first line of it and whether Enter ended it; what is behind stays for the next call.
-
-        As a line editor would have it: Backspace takes back, Alt-Enter begins a new line, other keys are left out.
-        """
-        text, line = self._bytes.decode("utf-8", "ignore"), ""
-        for match in _KEY.finditer(text):
-            key = match.group()
-            if key in ("\r", "\n"):
-                self._bytes = text[match.end():].encode()
-                return line, True
-            if key in ("\x7f", "\x08"):
-                line = line[:-1]
-            elif key in ("\x1b\r", "\x1b\n"):
-                line += "\n"
-            elif key.isprintable():
-                line += key
-        self._bytes = b""
-        return line, False
+    def take(self) -> bytes:
+        """All of it; nothing is left."""
+        taken, self._bytes = self._bytes, b""
+        return taken
 
 
 @contextlib.contextmanager

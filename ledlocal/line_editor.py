@@ -11,14 +11,20 @@ from types import FrameType
 
 from platformdirs import user_state_path
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 
 from ledlocal.conversation import names
 from ledlocal.keys import Typed
+from ledlocal.quotes import is_open
 from ledlocal.settings import NAMES
 from ledlocal.slash import COMMANDS
 
@@ -26,7 +32,7 @@ _FILES = ("/read", "/export")
 
 
 class LineEditor:
-    """Reads what the user types; lines entered during the last answer come first, one by one."""
+    """Reads what the user types; lines entered while nobody was asked come first, one by one."""
 
     def __init__(self, typed: Typed, color: bool, history: bool = True) -> None:
         """`history`: lines are kept for the next session."""
@@ -41,13 +47,22 @@ class LineEditor:
         """A line, or several. Raises EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C, SystemExit on SIGTERM, SIGHUP."""
         before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
-            line, entered = self._typed.take()
-            return self._session.prompt(prompt, default=line, accept_default=entered)
+            return self._session.prompt(prompt, default=self._pending())
         except _Leave as leave:
             raise SystemExit(leave.code) from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _pending(self) -> str:
+        """What was typed meanwhile is queued behind what this editor has left; if it is held, it is a draft instead."""
+        source = self._session.input
+        keys = [*get_typeahead(source), *_keys_of(self._typed.take())]
+        held, self._typed.held = self._typed.held, False
+        if held:
+            return _text(keys)
+        store_typeahead(source, keys)
+        return ""
 
     def _leave(self, number: int, _frame: FrameType | None) -> None:
         """End the editing from within its own loop: only so does it put the terminal's modes back."""
@@ -95,7 +110,10 @@ class Commands(Completer):
 
 
 def _keys() -> KeyBindings:
-    """Enter sends, unless the line ends in a backslash; Alt-Enter begins a new line."""
+    """Enter sends, unless the line ends in a backslash or quotes are open; Alt-Enter begins a new line.
+
+    Ctrl-C drops what is typed.
+    """
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -104,14 +122,42 @@ def _keys() -> KeyBindings:
         if buffer.document.char_before_cursor == "\\" and buffer.document.is_cursor_at_the_end:
             buffer.delete_before_cursor()
             buffer.newline()
+        elif is_open(buffer.text):
+            buffer.newline()
         else:
             buffer.validate_and_handle()
+
+    @keys.add("c-c", filter=Condition(lambda: bool(get_app().current_buffer.text)))
+    def _drop(event: KeyPressEvent) -> None:
+        event.app.exit(result="")
 
     @keys.add("escape", "enter")
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.newline()
 
     return keys
+
+
+def _keys_of(data: bytes) -> list[KeyPress]:
+    """Keys from a terminal's bytes; Enter comes as a line feed where the line editor has not set the modes."""
+    found: list[KeyPress] = []
+    parser = Vt100Parser(found.append)
+    parser.feed(data.decode("utf-8", "ignore").replace("\n", "\r"))
+    parser.flush()
+    return found
+
+
+def _text(keys: list[KeyPress]) -> str:
+    """What they write: Backspace takes back, Enter begins a line, other keys are left out."""
+    text = ""
+    for key in keys:
+        if key.key == Keys.Enter:
+            text += "\n"
+        elif key.key == Keys.Backspace:
+            text = text[:-1]
+        elif key.data.isprintable():
+            text += key.data
+    return text.strip("\n")
 
 
 class _History(FileHistory):

@@ -155,10 +155,9 @@ def _fits(info: ModelInfo) -> list[str]:
     most = "all" if info.context_here >= info.trained_context else f"{info.context_here}"
     shown = [f"fits      {most} of {info.trained_context} trained tokens of context"]
     for device, need in info.memory.items():
-        free = f" of {readable(info.free[device])} free" if device in info.free else ""
-        shown.append(f"{'memory' if device == HOST else device:9} {readable(need.total)}{free}: "
-                     f"{readable(need.weights)} weights + {readable(need.cache)} KV cache + "
-                     f"{readable(need.compute)} to compute")
+        free = f" of {_gib(info.free[device])} free" if device in info.free else ""
+        shown.append(f"{'memory' if device == HOST else device:9} {_gib(need.total)}{free}: "
+                     f"{_gib(need.weights)} weights + {_gib(need.cache)} KV cache + {_gib(need.compute)} to compute")
     return shown
 
 
@@ -180,3 +179,7 @@ def _ranges(layers: tuple[int, ...]) -> str:
         return "none"
     following = all(a - 1 == b for a, b in pairwise(layers))
     return f"{layers[0]} … {layers[-1]}" if following and len(layers) > 2 else ", ".join(map(str, layers))
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

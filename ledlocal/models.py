@@ -41,7 +41,7 @@ def resolve(name: str | None, *, offline: bool = False, aliases: Mapping[str, st
         return _file(name)
     if (here := hub.cached(*repo)) is not None:
         return here
-    if offline or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+    if offline or hub.offline():
         raise BadInput(f"{name}: neither a file nor in the hub's cache, and the network is not asked (offline); "
                        f"`ledlocal models pull {name}` fetches it")
     return hub.fetch(*repo)

@@ -25,6 +25,10 @@ class Engine(Protocol):
     def loaded(self) -> Loaded:
         """Facts of the loaded model."""
 
+    @property
+    def died(self) -> str | None:
+        """What the process died of; None while it lives."""
+
     def generate(self, request: Request) -> Iterator[Event]:
         """Events of one request, up to Finished. Raises LedlocalError; EngineDied if the process is gone."""
 

@@ -118,20 +118,37 @@ class Settings:
             reasoning_budget=self.budget, reasoning=self.reasoning, stop=self.stop, detail=self.detail)
 
     def without_effect(self, loaded: Loaded) -> list[str]:
-        """A sentence about chosen values that no phase they were chosen for looks at; nothing if there are none."""
+        """Sentences about what is not as chosen: values that no phase they were chosen for looks at, or cut ones."""
         chosen = {"thinking": self.thinking, "answer": self.answer}
         used = {phase: _used(self.sampling(phase, loaded)) for phase in PHASES}
         names = [name for name, (key, _) in (_SAMPLING | _LED).items()
                  if (asked := [phase for phase in PHASES if key in chosen[phase]])
                  and not any(name in used[phase] for phase in asked)]
         methods = dict.fromkeys(self.sampling(phase, loaded).method for phase in PHASES)
-        return [f"without effect: method {' and '.join(methods)} does not use {', '.join(names)}"] if names else []
+        said = [f"without effect: method {' and '.join(methods)} does not use {', '.join(names)}"] if names else []
+        if loaded.tap == "none" and "method" not in self.thinking:
+            said.append("no tap runs, so no layer is read: method standard in place of led")
+        led = self.sampling("thinking", loaded).led
+        most = loaded.model.layers - (led.layers == "reference")  # layers 1 ... L-2 or L-1, and the final one
+        if "d" in self.thinking and self.sampling("thinking", loaded).method == "led" and led.d > most:
+            said.append(f"d {led.d} is more than this model has layers for: it is {most}")
+        return said
 
     def deepest(self) -> int:
         """Largest exploration depth that was asked for, or the default's."""
         return max(Led().d, *(int(chosen.get("d", 0)) for chosen in (self.thinking, self.answer)))
 
-    def describe(self, loaded: Loaded) -> list[str]:
+    def value(self, name: str) -> Value | None:
+        """The value in effect before the model's file has its say; None: no such setting, or no limit."""
+        prefix, _, bare = name.rpartition(".")
+        if bare in _SAMPLING or bare in _LED:
+            key, _ = (_SAMPLING | _LED)[bare]
+            sampling = self.sampling(_PHASE_NAMES[prefix][0], None)
+            found: Value | None = getattr(sampling if bare in _SAMPLING else sampling.led, key, None)
+            return found
+        return {"max_tokens": self.max_tokens, "budget": self.budget, "reasoning": self.reasoning}.get(bare)
+
+    def describe(self, loaded: Loaded | None) -> list[str]:
         """One line per phase with every effective parameter, and one with the limits."""
         limits = [f"seed {self.seed}", f"tokens {self.max_tokens or 'up to the context'}",
                   f"thinking budget {'none' if self.budget is None else self.budget}", f"reasoning {self.reasoning}"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledlocal.conversation import folder, names, path_of, write
+from ledlocal.conversation import first_words, folder, names, path_of, write
 from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LEAVE = ("/exit", "/quit", "/bye")
 ALIASES = {"/?": "/help", "/retry": "/regen"}
+LISTED = 20
+"""Conversations that /load names."""
 LARGEST_FILE = 1 << 20
 """Bytes that /read takes; far more than any context holds."""
 
@@ -79,6 +82,7 @@ def _edit(chat: Chat, _rest: str) -> None:
     if text is None or not text.strip() or text.strip() == before:
         chat.say("unchanged")
     else:
+        chat.say(f"> {text.strip()}")
         chat.finish(chat.again(text.strip()))
 
 
@@ -127,6 +131,8 @@ def _seed(chat: Chat, rest: str) -> None:
 
 def _change(chat: Chat, name: str, value: str) -> None:
     settings = chat.settings.with_value(name, value)
+    if settings.deepest() > chat.depth:
+        raise BadInput(f"{name} {value}: the model was loaded for a depth of {chat.depth}; start with --d {value}")
     settings.request(chat.loaded)  # refuses a value out of range while the old settings still stand
     chat.settings = settings
     _show_params(chat)
@@ -186,7 +192,10 @@ def _save(chat: Chat, rest: str) -> None:
 def _load(chat: Chat, rest: str) -> None:
     if not rest:
         kept = names()
-        chat.say("\n".join(["kept conversations, the latest first:", *kept]) if kept else "no conversation is kept")
+        rows = [f"{name}  {first_words(name)}".rstrip() for name in kept[:LISTED]]
+        chat.say("\n".join(["kept conversations, the latest first:", *rows]) if kept else "no conversation is kept")
+        if kept[LISTED:]:
+            chat.say(f"and {len(kept) - LISTED} more in {folder()}")
         return
     chat.load(path_of(rest))
 
@@ -194,6 +203,8 @@ def _load(chat: Chat, rest: str) -> None:
 def _export(chat: Chat, rest: str) -> None:
     if not rest:
         raise BadInput("/export takes a file: a Markdown document is written")
+    if not chat.conversation.turns:
+        raise BadInput("nothing to export yet")
     path = _new(user_path(rest))
     write(path, chat.conversation.markdown())
     chat.say(f"written to {path}")
@@ -201,9 +212,9 @@ def _export(chat: Chat, rest: str) -> None:
 
 def _new(path: Path) -> Path:
     """A path that nothing is at yet, in a folder that is there. Raises BadInput."""
-    if path.exists():
+    if os.path.lexists(path):
         raise BadInput(f"{path} exists; choose another name")
-    if path.parent != folder() and not path.parent.is_dir():
+    if path.parent != folder() and not os.path.isdir(path.parent):
         raise BadInput(f"{path.parent}: no such folder")
     return path
 
@@ -243,5 +254,6 @@ COMMANDS = {
     "/export": Command("FILE", "write the conversation as Markdown", _export),
 }
 KEYS = """\
-Alt-Enter or a \\ at the end of a line begins a new line; Ctrl-X Ctrl-E opens $EDITOR; Tab completes commands.
+A new line: Alt-Enter, a \\ at the end of a line, or Enter in a message that begins with three quotes, until three more.
+Ctrl-X Ctrl-E opens $EDITOR; Tab completes commands; Ctrl-C drops the line.
 While the model answers: Ctrl-E ends its thinking and makes it answer now, Ctrl-C stops it, Ctrl-C twice leaves."""

@@ -66,6 +66,7 @@ class FakeEngine:
 
     def __init__(self, loaded: Loaded = LOADED) -> None:
         self.loaded = loaded
+        self.died: str | None = None
         self.options: list[EngineOptions] = []
         self.requests: list[Request] = []
         self.cancelled = False

@@ -51,21 +51,19 @@ class Hub:
     def serve(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.partition("?")[0]
         self.asked.append((request.command, path, request.headers.get("Range", "")))
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
-            self._tree(request, match[1])
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)", path):
+            self._info(request, match[1])
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             self._file(request, match[1], match[2])
         else:
             _answer(request, 404, b"{}")
 
-    def _tree(self, request: BaseHTTPRequestHandler, repo: str) -> None:
+    def _info(self, request: BaseHTTPRequestHandler, repo: str) -> None:
         if repo not in self.repositories:
             _answer(request, 401, b"{}", {"X-Error-Code": "RepoNotFound"})
             return
-        files = self.repositories[repo]
-        _answer(request, 200, json.dumps([
-            {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-            for name, data in sorted(files.items())]).encode())
+        files = [{"rfilename": name} for name in sorted(self.repositories[repo])]
+        _answer(request, 200, json.dumps({"id": repo, "sha": COMMIT, "siblings": files}).encode())
 
     def _file(self, request: BaseHTTPRequestHandler, repo: str, name: str) -> None:
         if repo in self.gated:

@@ -178,6 +178,10 @@ class Terminal:
         """What is on the screen, without colour."""
         return self._shown
 
+    def settle_for(self, seconds: float) -> None:
+        """Let what comes in this time be shown."""
+        self._look(seconds)
+
     def settle(self) -> None:
         """Wait until nothing more is shown, and take everything off the screen."""
         while select.select([self.master], [], [], 0.5)[0]:

@@ -39,7 +39,6 @@ def talk(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
             raise line
 
         monkeypatch.setattr(Console, "ask", ask)
-        monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
         return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), Conversation(system)).run()
 
     return run
@@ -174,7 +173,7 @@ def test_ctrl_c_at_the_prompt_twice_leaves(talk: Callable[..., int], engine: Fak
     assert len(engine.requests) == 1
 
 
-def test_a_refused_message_is_forgotten(
+def test_a_refused_message_is_not_heard_by_the_model(
         talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.enqueue([BadInput("the prompt has 300 tokens, the context 256")])
     engine.enqueue(reply("x"))
@@ -198,7 +197,7 @@ def test_a_dead_engine_is_one_line_and_is_started_again(
     assert engine.closed == 1
 
 
-def test_a_message_stopped_before_its_answer_is_kept_until_the_next(
+def test_a_message_stopped_before_its_answer_can_be_answered_and_is_not_heard_later(
         talk: Callable[..., int], engine: FakeEngine) -> None:
     interrupt = lambda: signal.raise_signal(signal.SIGINT)  # noqa: E731
     for _ in range(2):

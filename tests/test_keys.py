@@ -1,4 +1,4 @@
-"""What was typed while nobody was asked."""
+"""What was typed while nobody was asked, as the line editor takes it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledlocal.keys import Typed
+from ledlocal.line_editor import _keys_of, _text
 
 
-def lines_of(data: bytes) -> list[tuple[str, bool]]:
-    typed, found = Typed(), []
-    typed.add(data)
-    while (line := typed.take()) != ("", False):
-        found.append(line)
-    return found
-
-
-@pytest.mark.parametrize("data, lines", [
-    (b"one\ntwo\rdraft", [("one", True), ("two", True), ("draft", False)]),
-    (b"\n", [("", True)]),
-    (b"a\nbc\x7f\x7f\x7f\x7fd\n", [("a", True), ("d", True)]),  # Backspace does not reach behind Enter
-    (b"a\x1b\rb\n", [("a\nb", True)]),  # Alt-Enter
-    (b"a\x1b[Ab\x1bOPc\x1b[1;5Dd\n", [("abcd", True)]),  # arrows and F keys
-    ("käse\n🙂".encode(), [("käse", True), ("🙂", False)]),
-    (b"a\tb\x01c\xff", [("abc", False)]),
+@pytest.mark.parametrize("data, text", [
+    (b"one\ntwo\rdraft", "one\ntwo\ndraft"),
+    (b"\n", ""),
+    (b"abc\x7f\x08d\n", "ad"),
+    (b"a\x1b\rb\n", "a\nb"),  # Alt-Enter
+    (b"a\x1b[Ab\x1bOPc\x1b[1;5Dd\n", "abcd"),  # arrows and F keys
+    ("käse\n🙂".encode(), "käse\n🙂"),
+    (b"a\tb\x01c\xff", "abc"),
 ])
-def test_lines(data: bytes, lines: list[tuple[str, bool]]) -> None:
-    assert lines_of(data) == lines
+def test_what_is_held_becomes_a_draft(data: bytes, text: str) -> None:
+    assert _text(_keys_of(data)) == text
 
 
-@given(st.lists(st.text(st.characters(categories=("L", "N", "P", "S"))), max_size=5))
-def test_plain_text_comes_back_in_the_order_of_entry(texts: list[str]) -> None:
-    assert lines_of("".join(text + "\n" for text in texts).encode()) == [(text, True) for text in texts]
+@given(st.lists(st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1), max_size=5))
+def test_plain_text_comes_back(texts: list[str]) -> None:
+    assert _text(_keys_of("\n".join(texts).encode())) == "\n".join(texts)
+
+
+def test_it_is_taken_once() -> None:
+    typed = Typed()
+    typed.add(b"a")
+    typed.add(b"b")
+    assert (typed.take(), typed.take()) == (b"ab", b"")

@@ -49,7 +49,7 @@ def test_the_demo_model_in_words() -> None:
     assert "12 of width 96 · 615 tokens · output head of its own" in shown
     assert "preset reference: reads layers 10 … 4, and the final 12" in shown
     assert "fits      all of 512 trained tokens of context" in shown
-    assert " weights + 0.8 MB KV cache + " in shown
+    assert " weights + 0.8 MiB KV cache + " in shown
 
 
 def test_a_model_that_is_refused_says_why(tmp_path: Path) -> None:

@@ -41,9 +41,8 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Type lines; what stood on stderr after the banner."""
-    monkeypatch.setattr("ledlocal.chat.leave_on_signals", lambda: None)
 
     def run(*lines: str, conversation: Conversation | None = None, path: Path | None = None, code: int = 0) -> str:
         typed = iter(lines)
@@ -102,8 +101,9 @@ def test_edit_answers_the_changed_message(talk: Callable[..., str], engine: Fake
     monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))
-    talk("a", "/edit")
+    shown = talk("a", "/edit")
     assert asked(engine, 1) == ["a please"]
+    assert "\n> a please\n" in shown
     assert engine.requests[1].first_sample == 1
     monkeypatch.setenv("VISUAL", "true")
     engine.enqueue(reply("one"))
@@ -302,14 +302,87 @@ def test_an_attached_file_stays_until_it_is_answered(talk: Callable[..., str], e
     assert asked(engine, 2)[-1] == "c"
 
 
-def test_an_attached_file_that_is_refused_is_dropped(talk: Callable[..., str], engine: FakeEngine,
+def test_an_attached_file_that_is_refused_stays_with_its_message(talk: Callable[..., str], engine: FakeEngine,
                                                      tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("notes")
     engine.enqueue([BadInput("the prompt is 300 tokens long")])
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    shown = talk(f"/read {tmp_path}/n.txt", "a", "/regen", "b")
+    assert "the message is kept: /edit changes it, /regen answers it\n" in shown
+    assert asked(engine, 1) == ["n.txt:\nnotes\n\na"]
+    assert asked(engine, 2) == ["n.txt:\nnotes\n\na", "one", "b"]
+
+
+def test_messages_without_an_answer_stay_and_the_model_does_not_hear_them(
+        talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
+    for answer in ("one", "two"):
+        engine.enqueue([EngineDied("engine died")])
+        engine.enqueue(reply(answer))
+    talk("a", "b", "c", "d", path=tmp_path / "own.jsonl")
+    kept = read_conversation(tmp_path / "own.jsonl")
+    assert [(turn.user, turn.answer) for turn in kept.turns] == [("a", ""), ("b", "one"), ("c", ""), ("d", "two")]
+    assert asked(engine, 3) == ["b", "one", "d"]
+
+
+def test_an_edit_without_an_answer_takes_the_old_message_s_place(
+        talk: Callable[..., str], engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "editor.py"
+    script.write_text("import sys, pathlib\npathlib.Path(sys.argv[1]).write_text('changed')")
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
     engine.enqueue(reply("one"))
-    shown = talk(f"/read {tmp_path}/n.txt", "a", "b")
-    assert asked(engine, 1) == ["b"]
-    assert "the text of /read is dropped\n" in shown
+    engine.enqueue([EngineDied("engine died")])
+    engine.enqueue(reply("two"))
+    talk("a", "/edit", "/regen")
+    assert asked(engine, 2) == ["changed"]
+
+
+def test_a_file_that_ends_with_a_message_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    write(path, "\n".join([*Conversation(turns=(Turn("a", "b"),)).lines(), '{"role": "user", "content": "c"}']))
+    assert [(turn.user, turn.unanswered) for turn in read_conversation(path).turns] == [("a", False), ("c", True)]
+
+
+def test_an_engine_that_died_while_idle_costs_nothing(talk: Callable[..., str], engine: FakeEngine) -> None:
+    def die() -> None:
+        engine.died = "engine died (SIGKILL) while idle"
+
+    engine.enqueue([*reply("one"), die])
+    engine.enqueue(reply("two"))
+    shown = talk("a", "b")
+    assert "note: engine died (SIGKILL) while idle; a new one is loaded\n" in shown
+    assert asked(engine, 1) == ["a", "one", "b"]
+
+
+def test_a_depth_that_was_not_loaded_is_refused_at_once(talk: Callable[..., str]) -> None:
+    shown = talk("/set d 8", "/set think.d 9")
+    assert shown.count("ledlocal: ") == 1
+    assert "think.d 9: the model was loaded for a depth of 8; start with --d 9" in " ".join(shown.split())
+
+
+def test_quotes_around_several_lines(talk: Callable[..., str], engine: FakeEngine) -> None:
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    talk('"""first', "second", 'third"""', '"""x"""')
+    assert asked(engine, 0) == ["first\nsecond\nthird"]
+    assert asked(engine, 1)[-1] == "x"
+
+
+def test_names_that_are_too_long_are_one_line(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue(reply("one"))
+    shown = talk("a", f"/save {'n' * 300}", f"/export {'n' * 300}", f"/export {'n' * 300}/x", "/save .", "/save ..")
+    assert shown.count("File name too long") == 2
+    assert "no such folder" in shown and shown.count("is no name for a conversation") == 2
+
+
+def test_kept_conversations_are_listed_with_their_first_words(talk: Callable[..., str], engine: FakeEngine) -> None:
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    shown = talk("What is  this?\nThis and that and more and more and more and more", "/clear", "b", "/load",
+                 path=new_path())
+    first, second = names()[::-1]
+    assert f"{first}  What is this? This and that and more and more" in shown
+    assert f"{second}  b\n" in shown
 
 
 def test_an_unanswered_message_is_read_back(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
@@ -338,7 +411,7 @@ def test_an_engine_that_does_not_start_again_costs_no_message(engine: FakeEngine
     for text, error in (("a", EngineDied), ("b", OutOfResources)):
         with pytest.raises(error):
             chat.reply(text)
-        assert [turn.user for turn in read_conversation(tmp_path / "own.jsonl").turns] == [text]
+        assert read_conversation(tmp_path / "own.jsonl").turns[-1].user == text
 
 
 def test_files_that_are_no_text_are_refused(talk: Callable[..., str], tmp_path: Path) -> None:
@@ -390,7 +463,7 @@ def test_load_alone_lists_what_is_kept(talk: Callable[..., str]) -> None:
     assert "no conversation is kept" in talk("/load")
     for name in ("old", "new"):
         write(path_of(name), "\n".join(Conversation(turns=(Turn("a", "b"),)).lines()) + "\n")
-    assert talk("/load").split()[-2:] == ["new", "old"]
+    assert talk("/load").split()[-4:] == ["new", "a", "old", "a"]
 
 
 def test_seeds_and_attempts_out_of_range_are_no_conversation(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import signal
 import termios
 import time
@@ -91,3 +93,75 @@ def test_keys_while_it_answers(terminal: Terminal) -> None:
     terminal.type("\x04")
     assert terminal.process.wait(10) == 0
     assert termios.tcgetattr(terminal.slave) == terminal.modes
+
+
+BUSY = """
+import json, random, sys, time
+from fake_engine import FakeEngine, reply, token
+from ledlocal import cli
+import ledlocal.commands.chat as chat
+draw = random.Random(int(sys.argv[1]))
+engine = FakeEngine()
+for _ in range(40):
+    first = reply("done")
+    pause = lambda: time.sleep(draw.uniform(0, 0.1))
+    engine.enqueue([first[0], *[pause] * 3, *first[1:]])
+def start(options):
+    time.sleep(0.4)
+    return engine.start(options)
+chat.start_engine = start
+try:
+    cli.main(["chat", "-s", "41"])
+finally:
+    print("ASKED", json.dumps([request.messages[-1].content for request in engine.requests]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_typed_at_any_moment_are_sent_one_by_one_in_their_order(seed: int) -> None:
+    """While it loads, while it answers, and while the lines typed before are sent."""
+    draw = random.Random(seed)
+    wanted = [f"line {i}" for i in range(40)]
+    with Terminal(str(seed), script=BUSY) as terminal:
+        terminal.wait_for("loading")
+        for line in wanted:
+            for piece in (line[:3], line[3:] + "\n"):
+                terminal.type(piece)
+                end = time.monotonic() + draw.choice((0, 0, 0.02, 0.1))
+                while time.monotonic() < end:
+                    terminal.settle_for(0.01)
+        for _ in wanted:
+            terminal.wait_for("changed 0")
+        terminal.wait_for(READY)
+        terminal.type("\x04")
+        shown = terminal.wait_for("ASKED ") and terminal.wait_for("]")
+    assert json.loads(shown) == wanted
+
+
+def test_lines_typed_under_an_answer_that_is_stopped_wait_as_a_draft(terminal: Terminal) -> None:
+    terminal.wait_for(READY)
+    terminal.type("one\n")
+    terminal.wait_for("changed 0")
+    terminal.wait_for(READY)
+    terminal.type("two\n")
+    terminal.wait_for("slow")
+    terminal.type("three\nfour\n")
+    time.sleep(0.2)
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for("cancelled")
+    terminal.wait_for("three")
+    terminal.wait_for("four")
+    terminal.type("\x03")  # drops the draft
+    terminal.wait_for(READY)
+    terminal.type("draft\x03")
+    terminal.wait_for(READY)
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+
+
+def test_nothing_is_left_of_loading_when_lines_are_typed_meanwhile() -> None:
+    with Terminal("0", script=BUSY) as terminal:
+        terminal.wait_for("loading ...")
+        terminal.type("ahead\n")
+        shown = terminal.wait_for("changed 0")
+        assert shown.index("ahead") > shown.index("Ctrl-D leaves")

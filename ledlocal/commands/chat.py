@@ -38,7 +38,7 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     from ledlocal.models import resolve
     from ledlocal.result import to_json
     from ledlocal.stores.location import parts_of
-    from ledlocal.terminal import Console
+    from ledlocal.terminal import Console, leave_on_signals
 
     going_on = flags["resume"] or flags["load"] is not None
     model, prompt = _model_and_prompt(words, model or flags["hf_repo"], prompt, going_on)
@@ -67,6 +67,8 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     if location.origin == "embedded" and prompt is None:
         console.info("demo      it solves number puzzles, one per conversation; /clear begins another")
     kept = kept.under(model or "demo")
+    if prompt is None:
+        leave_on_signals()
     with ExitStack() as stack:
         trace = _trace(stack, flags["trace"])
         talk = _open(options, settings, console, kept, path if prompt is None or going_on else None, trace, flags)
@@ -159,13 +161,21 @@ def _model_and_prompt(words: tuple[str, ...], model: str | None, prompt: str | N
     free = list(words)
     context = click.get_current_context()
     typed = ParameterSource.COMMANDLINE in map(context.get_parameter_source, ("model", "hf_repo"))
-    if not typed and len(free) > going_on:  # a model of the environment or the configuration file gives way
-        model = free.pop(0)
+    if not typed and free and (len(free) > going_on or _names_a_model(free[0])):
+        model = free.pop(0)  # one of the environment or the configuration file gives way
     if prompt is None and free:
         prompt = free.pop(0)
     if free:
         raise BadInput(f"one word too many: {free[0]!r}; a prompt of several words needs quotes")
     return model, prompt
+
+
+def _names_a_model(word: str) -> bool:
+    """Whether one word beside --continue is a model, not a message."""
+    from ledlocal.config import read_config
+
+    return (word == "demo" or word.endswith(".gguf") or word.startswith(("ollama:", "lmstudio:"))
+            or word in read_config().models or os.path.exists(word))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
@@ -201,11 +211,18 @@ def _engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOpti
     context, threads = flags["ctx_size"], flags["threads"]
     if context == 0:
         context = _trained_context(path)
-    return EngineOptions(
-        model=str(path), context=context, threads=None if threads == -1 else threads,
-        gpu_layers=None if layers == "auto" else 1 << 20 if layers == "all" else int(layers), tap=flags["tap"],
-        flash_attention=flags["flash_attn"], cache_type_k=flags["cache_type_k"], cache_type_v=flags["cache_type_v"],
-        depth=depth, reproducible=flags["reproducible"], chat_template=template, think_tags=tags)
+    fields = {
+        "context": ("ctx_size", context), "threads": ("threads", None if threads == -1 else threads),
+        "gpu_layers": ("gpu_layers", None if layers == "auto" else 1 << 20 if layers == "all" else int(layers)),
+        "flash_attention": ("flash_attn", flags["flash_attn"]), "cache_type_k": ("cache_type_k", flags["cache_type_k"]),
+        "cache_type_v": ("cache_type_v", flags["cache_type_v"]), "tap": ("tap", flags["tap"]), "depth": ("d", depth)}
+    for name, (option, value) in fields.items():
+        try:
+            EngineOptions(str(path), **{name: value})
+        except BadInput as error:
+            raise BadInput(f"{origin_of(option)}: {error}") from None
+    return EngineOptions(str(path), reproducible=flags["reproducible"], chat_template=template, think_tags=tags,
+                         **{name: value for name, (_, value) in fields.items()})
 
 
 def _check_digest(path: Path, wanted: str) -> None:

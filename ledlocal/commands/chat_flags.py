@@ -12,7 +12,7 @@ from ledlocal.commands.completion import choices, conversations, models_and_file
 from ledlocal.values.params import CacheType, FlashAttention, TapName
 
 SETTINGS = (
-    (("--temp", "--temperature"), "temp", "T", "Temperature; 0 is greedy. [the model file's, else 0.6]"),
+    (("--temp", "--temperature"), "temp", "T", "Temperature; 0: greedy, but for LED's coin. [file's, else 0.6]"),
     (("--top-k",), "top_k", "N", "Method standard: the N most probable tokens; 0: all. [file's, else 20]"),
     (("--top-p",), "top_p", "P", "Method standard: the smallest set with probability P; 1: all. [file's, else 0.95]"),
     (("--min-p",), "min_p", "P", "Method standard: at least P times the largest probability; 0: off. [file's, else 0]"),

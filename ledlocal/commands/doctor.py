@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from ledlocal.commands.completion import models_and_files
 from ledlocal.values.errors import BadInput
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=models_and_files)
 @click.option("--deep", is_flag=True, help="Also compare the tap with the slow reference on MODEL.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]")

@@ -74,7 +74,8 @@ def info(model: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model", shell_complete=models_and_files)
-def pull(model: str) -> None:
+@_OFFLINE
+def pull(model: str, offline: bool) -> None:
     """Download MODEL (user/repo[:quant]) into the hub's cache, or what is missing of it."""
     from ledlocal.config import read_config
     from ledlocal.models import repository
@@ -84,6 +85,8 @@ def pull(model: str) -> None:
     repo = repository(name)
     if repo is None:
         raise BadInput(f"{name} is nothing to pull: that takes user/repo[:quant] of the Hugging Face hub")
+    if offline or hub.offline():
+        raise BadInput(f"{name} is not pulled: the network is not asked (offline)")
     _print(str(hub.fetch(*repo).path))
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from ledlocal.config import Config, read_config
+from ledlocal.safe_text import safe_line
 from ledlocal.terminal import Screen
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
     from ledlocal.settings import Settings
 
+VARIABLES = ("LEDLOCAL_CONFIG", "LEDLOCAL_LIBRARY")
+"""Variables that belong to no option."""
 _WITHOUT = ("help", "version", "print_config")
 
 
@@ -38,9 +43,19 @@ class Configured(click.Command):
         _refuse_clusters(self, args)
         for option in _options(self):
             option.envvar = variable(option)
+        _point_out_misspelt(self)
         if not {"-h", "--help"}.intersection(args):
             extra.setdefault("default_map", defaults(self, read_config()))
         return super().make_context(info_name, args, parent, **extra)
+
+
+def _point_out_misspelt(command: click.Command) -> None:
+    """A variable that is nearly an option's would be ignored."""
+    known = [variable(option) for option in _options(command)]
+    for name in sorted(os.environ.keys() - set(known)):
+        near = get_close_matches(name, known, 1, 0.85) if name.startswith("LEDLOCAL_") else []
+        if near and name not in VARIABLES:
+            click.echo(f"note: {safe_line(name)} is not read; {near[0]} is", err=True)
 
 
 def _refuse_clusters(command: click.Command, args: list[str]) -> None:
@@ -82,18 +97,27 @@ def print_values(ctx: click.Context, settings: Settings, model: str | None) -> N
         if option.name == "model":
             value = model
         source = ctx.get_parameter_source(str(option.name))
-        rows.append((long_name(option), "-" if value is None or value == () else str(value), _source(source, option)))
+        rows.append((long_name(option), _shown(option, value, settings), _source(source, option)))
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for name, shown, source_name in rows:
         screen.line(f"{name:{widths[0]}}  {shown:{widths[1]}}  {source_name}")
     screen.line("# in effect, before a model file's own defaults for what is not set:")
-    for phase in ("thinking", "answer"):
-        screen.line(f"# {phase:9} {settings.sampling(phase, None)}")
+    for line in settings.describe(None):
+        screen.line(f"# {line}")
 
 
-def origin_of(name: str) -> str:
+def _shown(option: click.Option, value: Any, settings: Settings) -> str:
+    """A value as the configuration file has it; "-" where nothing is chosen and nothing is known."""
+    if value is None and (in_effect := settings.value(str(option.name).replace("__", "."))) is not None:
+        value = in_effect
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None or value == () else str(value)
+
+
+def origin_of(name: str, context: click.Context | None = None) -> str:
     """Where the value of an option of the running command comes from: the flag, the variable, or the file's key."""
-    context = click.get_current_context()
+    context = context or click.get_current_context()
     [option] = [option for option in _options(context.command) if option.name == name]
     match context.get_parameter_source(name):
         case ParameterSource.ENVIRONMENT:

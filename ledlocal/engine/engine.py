@@ -106,7 +106,7 @@ class Engine:
     def answer_now(self, request_id: int) -> None:
         """End a request's thinking at the next token, for good."""
         with self._turn:
-            for sequence in self._scheduler.running():
+            for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
                 if sequence.request_id == request_id:
                     sequence.answer_now()
 

@@ -123,9 +123,9 @@ def plan_of(path: Path, wanted: int) -> Plan:
 
 def main() -> None:
     """Plan for plan_of."""
-    from ledlocal.runtime import amx
-
     try:
+        from ledlocal.runtime import amx
+
         answer = asdict(plan_load(EngineOptions(sys.argv[1]), int(sys.argv[2]), amx.usable()))
     except LedlocalError as error:
         answer = {"error": str(error), "code": error.exit_code}

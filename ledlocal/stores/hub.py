@@ -20,6 +20,8 @@ from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 
 ORIGIN = "HF cache"
 TRIES = 5
+TIMEOUT_S = 10.0
+"""For the hub's first answer; huggingface_hub has the same for files."""
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -29,6 +31,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
             return Path(environ[name]).expanduser()
     cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache")
     return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
+
+
+def offline(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user keeps every program off the network."""
+    return environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def cached(repo: str, quant: str) -> Location | None:
@@ -55,7 +62,8 @@ def fetch(repo: str, quant: str) -> Location:
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # what goes wrong is told here, in one line
     warnings.filterwarnings("ignore", module="huggingface_hub")
     try:
-        names = huggingface_hub.HfApi().list_repo_files(repo)
+        info = huggingface_hub.HfApi().model_info(repo, timeout=TIMEOUT_S)
+        names = [file.rfilename for file in info.siblings or ()]
         name = choose(names, quant)
         if name is None:
             raise BadInput(_no_such_file(repo, quant, names))
@@ -75,7 +83,7 @@ def fetch(repo: str, quant: str) -> Location:
     except Exception as error:
         if not _of_the_network(error):
             raise
-        raise LedlocalError(f"{repo}: no connection to the hub ({error}); --offline uses what is here") from None
+        raise LedlocalError(f"{repo}: no connection to the hub ({error})") from None
     return _location(repo, paths[0])
 
 
@@ -137,11 +145,11 @@ def _snapshot(repo_folder: Path) -> Path | None:
     snapshots = repo_folder / "snapshots"
     try:
         revision = (repo_folder / "refs" / "main").read_text().strip()
-        if revision and (snapshots / revision).is_dir() and "/" not in revision:
+        if revision and "/" not in revision and os.path.isdir(snapshots / revision):
             return snapshots / revision
     except OSError:
         pass
-    found = [path for path in snapshots.glob("*") if path.is_dir()]
+    found = [path for path in snapshots.glob("*") if os.path.isdir(path)]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 

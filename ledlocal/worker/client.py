@@ -91,6 +91,11 @@ class Worker:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    @property
+    def died(self) -> str | None:
+        """What the worker died of, in words; None while it lives."""
+        return self._death
+
     def generate(self, request: Request) -> Generator[Event, None, None]:
         """Send a request and yield its events up to the last sample's Finished.
 
