@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
-from tap_steps import fast_tap
+from tap_steps import fast_tap, loaded
 from tiny_lora import apply_lora, tiny_lora
 from tiny_models import F16, F32, Q4_K, Q8_0, TinyModels
 
+from ledlocal.methods.final import FinalLayer
 from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.runtime.taps.native import NativeTap
@@ -195,6 +196,39 @@ def test_after_a_lora_was_applied(models: TinyModels, tmp_path: Path) -> None:
         check(tap, witness, head, inv_temp, TOLERANCE[F32], model)
         tap.detach()
     model.close()
+
+
+def test_a_graph_that_cannot_be_tapped_says_so_until_another_one_can(models: TinyModels, tmp_path: Path) -> None:
+    """So many LoRAs that the head is refused; nothing is read from the graphs that were freed meanwhile."""
+    path = models("qwen3", head_type=F32)
+    tiny_lora(tmp_path / "lora.gguf", path)
+    with loaded(path) as model, context_of(model, 128, 1, True) as context:
+        tap = NativeTap()
+        tap.attach(context, LAYERS, 20)
+
+        def ask(token: int) -> FinalLayer:
+            context.forget(0)
+            tap.prepare(np.ones(1))
+            context.decode([Row(token, 0, 0, True)])
+            return tap.topk()
+
+        ids = np.zeros((1, 3), np.int32)
+        want = ask(5).logits
+        apply_lora(context, tmp_path / "lora.gguf", *np.full(70, 1e-6))
+        for token in (5, 6):  # the second decode uses the graph of the first again
+            with pytest.raises(LedlocalError, match="left no rows: its output head does not start at the last layer"):
+                ask(token)
+            for read in (lambda: tap.row(0), lambda: tap.project(np.array([0]), ids, [1], True, np.ones(1)),
+                         lambda: tap.measure(np.array([0]), [1], True), lambda: tap.hidden(np.array([0]), 1)):
+                with pytest.raises(LedlocalError, match="left no rows: its output head"):
+                    read()
+        apply_lora(context, tmp_path / "lora.gguf")
+        np.testing.assert_array_equal(ask(5).logits, want)
+        assert np.isfinite(tap.row(0)).all() and np.isfinite(tap.measure(np.array([0]), [1], True)[0]).all()
+        context.decode([Row(5, 1, 0, False)])
+        with pytest.raises(LedlocalError, match=r"left no rows$"):
+            tap.topk()
+        tap.detach()
 
 
 def test_what_is_out_of_range_is_an_error_and_changes_nothing(models: TinyModels) -> None:

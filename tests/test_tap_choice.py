@@ -124,7 +124,7 @@ def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
     fed = ggml.new_tensor_2d(context, ggml.F32, 4, 1)
     ggml.set_input(fed)
     for more, sound in ((ggml.reshape_2d(context, other, 4, 1), True), (other, True), (twice, False), (fed, False)):
-        head = Head(ggml.mul_mat(context, weights, ggml.mul(context, hidden, more)), frozenset({hidden}))
+        head = Head(ggml.mul_mat(context, weights, ggml.mul(context, hidden, more)), hidden)
         rows = ggml.new_tensor_2d(context, ggml.F32, 4, 3)
         if sound:
             assert list(ggml.tensor(head.clone(context, rows, 3)).ne) == [6, 3, 1, 1]

@@ -167,7 +167,7 @@ def _hy_v4_outside(s: Sizes) -> Shapes:
             "output_hc_scale.weight": (1,)}
 
 
-def _hy_v4_keys(s: Sizes) -> dict[str, int | float]:
+def _hy_v4_keys(s: Sizes) -> dict[str, int | float | list[int]]:
     rope = s.n_embd // s.n_head
     return {"leading_dense_block_count": s.n_layer, "attention.q_lora_rank": _Q_RANK,
             "attention.kv_lora_rank": _KV_RANK, "attention.head_count_kv": 1,
@@ -175,6 +175,39 @@ def _hy_v4_keys(s: Sizes) -> dict[str, int | float]:
             "attention.key_length_mla": 2 * rope, "attention.value_length_mla": _VALUE,
             "expert_feed_forward_length": s.n_ff, "expert_shared_count": 1, "hyper_connection.count": _STREAMS,
             "hyper_connection.epsilon": 1e-6, "hyper_connection.magnitude": 2.0}
+
+
+def _plamo3(s: Sizes) -> Shapes:
+    head = s.n_embd // s.n_head
+    return _norms(s, "attn_norm", "ffn_norm") | _qk_norm(s) | {
+        "attn_qkv.weight": (s.n_embd + 2 * s.n_head_kv * head, s.n_embd), "attn_output.weight": (s.n_embd, s.n_embd),
+        "post_attention_norm": (s.n_embd,), "post_ffw_norm": (s.n_embd,),
+        "ffn_up.weight": (2 * s.n_ff, s.n_embd), "ffn_down.weight": (s.n_embd, s.n_ff)}
+
+
+_HEADS, _KEY = 4, 16
+"""qwen35: heads of its linear attention, and numbers of a key or a value in one."""
+
+
+def _qwen35(s: Sizes) -> Shapes:
+    inner = _HEADS * _KEY
+    return _norms(s, "attn_norm", "post_attention_norm") | _mlp(s) | {
+        "attn_qkv.weight": (3 * inner, s.n_embd), "attn_gate.weight": (inner, s.n_embd),
+        "ssm_conv1d.weight": (3 * inner, 4), "ssm_dt.bias": (_HEADS,), "ssm_a": (_HEADS,),
+        "ssm_beta.weight": (_HEADS, s.n_embd), "ssm_alpha.weight": (_HEADS, s.n_embd), "ssm_norm.weight": (_KEY,),
+        "ssm_out.weight": (s.n_embd, inner)}
+
+
+def _qwen35_attention(s: Sizes) -> Shapes:
+    gated: Shapes = {"attn_q.weight": (2 * s.n_embd, s.n_embd)}
+    return _norms(s, "attn_norm", "post_attention_norm") | _mlp(s) | _attention(s) | _qk_norm(s) | gated
+
+
+def _qwen35_keys(s: Sizes) -> dict[str, int | float | list[int]]:
+    return {"ssm.conv_kernel": 4, "ssm.inner_size": _HEADS * _KEY, "ssm.state_size": _KEY,
+            "ssm.time_step_rank": _HEADS, "ssm.group_count": _HEADS, "attention.head_count_kv": s.n_head_kv,
+            "attention.recurrent_layers": [i % 3 != 1 for i in range(s.n_layer)],
+            "rope.dimension_sections": [2, 3, 3, 0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +218,7 @@ class Recipe:
     """Sizes -> Shapes of one block; in hybrid models of a recurrent block."""
     attention: Callable[[Sizes], Shapes] | None = None
     """Hybrid models: Sizes -> Shapes of every third block, which has attention."""
-    keys: Callable[[Sizes], dict[str, int | float]] = lambda s: {}
+    keys: Callable[[Sizes], dict[str, int | float | list[int]]] = lambda s: {}
     """Keys that only this architecture has, or has otherwise than the rest."""
     norm: str = "output_norm"
     outside: Callable[[Sizes], Shapes] = lambda s: {}
@@ -220,6 +253,11 @@ RECIPES: dict[str, Recipe] = {
     "granitehybrid": Recipe(_granite_mamba2, _dense, lambda s: {"ssm.group_count": 1}, recurrent=True,
                             logit_scale=3.0),
     "mamba": Recipe(_mamba, recurrent=True),
+    "qwen35": Recipe(_qwen35, _qwen35_attention, _qwen35_keys),
+    "cohere2moe": Recipe(lambda s: _norms(s, "attn_norm") | _attention(s) | _mlp(s),
+                         keys=lambda s: {"leading_dense_block_count": s.n_layer}, experts=True, layer_norm=True,
+                         window=True, logit_scale=0.5),
+    "plamo3": Recipe(_plamo3),
     "chameleon": Recipe(_chameleon, min_vocab=8300),
     "plamo2": Recipe(_plamo2, _plamo2_attention, lambda s: {"ssm.group_count": 0}, recurrent=True),
     "gemma3n": Recipe(_gemma3n, outside=_gemma3n_outside, window=True, soft_cap=30.0),

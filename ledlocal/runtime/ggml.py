@@ -97,6 +97,7 @@ gallocr_new = _function("ggml_gallocr_new", Pointer, Pointer)
 gallocr_free = _function("ggml_gallocr_free", None, Pointer)
 gallocr_alloc = _function("ggml_gallocr_alloc_graph", c.c_bool, Pointer, Pointer)
 graph_compute = _function("ggml_backend_graph_compute", c.c_int, Pointer, Pointer)
+_op_name = _function("ggml_op_name", c.c_char_p, c.c_int)
 _tensor_get = _function("ggml_backend_tensor_get", None, Pointer, Pointer, c.c_size_t, c.c_size_t)
 _tensor_set = _function("ggml_backend_tensor_set", None, Pointer, Pointer, c.c_size_t, c.c_size_t)
 
@@ -107,6 +108,11 @@ CPU_DEVICE = 0
 def tensor(pointer: int) -> Tensor:
     """The struct at a ggml_tensor pointer."""
     return Tensor.from_address(pointer)
+
+
+def op(pointer: int) -> bytes:
+    """What a node computes: b"MUL_MAT", b"GET_ROWS", ...; b"NONE" is a leaf."""
+    return bytes(_op_name(tensor(pointer).op))
 
 
 def init(size: int) -> int:

@@ -15,13 +15,40 @@ MAX_NODES = 32
 """More nodes than any known head has: the walk has missed its start."""
 
 
+def selects(pointer: int, out_ids: int | None) -> bool:
+    """Whether a node is the rows of the outputs."""
+    return ggml.op(pointer) == b"GET_ROWS" and ggml.tensor(pointer).src[1] == out_ids
+
+
+def norm_input(normed: int, out_ids: int | None) -> int:
+    """What the final norm reads: some models name it otherwise than other layers, or select outputs behind the norm."""
+    pointer: int | None = normed
+    while pointer and (ggml.op(pointer) in (b"MUL", b"ADD") or selects(pointer, out_ids)):
+        pointer = ggml.tensor(pointer).src[0]
+    if not pointer or ggml.op(pointer) not in (b"NORM", b"RMS_NORM"):
+        raise TapRefused("its graph has no final norm")
+    return int(ggml.tensor(pointer).src[0])
+
+
+def head_input(logits: int) -> int:
+    """What the output matrix is multiplied with."""
+    pointer: int | None = logits
+    while pointer and ggml.op(pointer) != b"MUL_MAT":
+        pointer = ggml.tensor(pointer).src[0]
+    if not pointer:
+        raise TapRefused("its graph has no output matrix")
+    return int(ggml.tensor(pointer).src[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where the head begins and ends in the model's graph (ggml_tensor pointers)."""
 
     logits: int
-    starts: frozenset[int]
-    """Any of these nodes is replaced by the new hidden states."""
+    start: int
+    """This node is replaced by the new hidden states."""
+    out_ids: int | None = None
+    """The input that selects the outputs: their rows are what is put in, so the selection is left out."""
 
     def signature(self) -> tuple[object, ...]:
         """Equal for heads that compute the same with the same weights, whatever graph they were found in."""
@@ -30,10 +57,13 @@ class Head:
         return tuple(found)
 
     def _describe(self, pointer: int, found: list[object]) -> None:
-        if pointer in self.starts:
+        if pointer == self.start:
             found.append("start")
             return
         node = ggml.tensor(pointer)
+        if selects(pointer, self.out_ids):
+            self._describe(node.src[0], found)
+            return
         found.append((node.op, tuple(node.op_params), pointer if node.op == ggml.OP_NONE else None))
         if len(found) > MAX_NODES:
             raise TapRefused("its output head does not start at the last layer")
@@ -49,9 +79,11 @@ class Head:
         return copy
 
     def _clone(self, context: int, pointer: int, hidden: int, rows: int, done: dict[int, int]) -> int:
-        if pointer in self.starts:
+        if pointer == self.start:
             return hidden
         node = ggml.tensor(pointer)
+        if selects(pointer, self.out_ids):
+            return self._clone(context, node.src[0], hidden, rows, done)
         if pointer in done:
             return done[pointer]
         if node.op == ggml.OP_NONE and not node.flags & ggml.FLAG_INPUT:

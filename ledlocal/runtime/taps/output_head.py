@@ -47,6 +47,9 @@ _RULES = {
     "granite": _Rule(scale="divide"),
     "granitehybrid": _Rule(scale="divide"),
     "command-r": _Rule(layer_norm=True, scale="multiply"),
+    "cohere2moe": _Rule(layer_norm=True, scale="multiply"),
+    "qwen35": _Rule(),
+    "plamo3": _Rule(),
 }
 KNOWN = tuple(_RULES)
 """Architectures whose head is reproduced here; a test proves each against llama.cpp's own logits."""

@@ -18,7 +18,7 @@ from ledlocal.methods.final import FinalLayer, final_layer
 from ledlocal.runtime import ggml
 from ledlocal.runtime.library import C
 from ledlocal.runtime.llama import Context, ContextParams
-from ledlocal.runtime.taps.head import Head
+from ledlocal.runtime.taps.head import Head, head_input, norm_input, selects
 from ledlocal.runtime.taps.projection import Projection
 from ledlocal.runtime.taps.protocol import TOP
 from ledlocal.runtime.taps.scaling import Scaling
@@ -39,7 +39,7 @@ class PluginTap:
         self._error: Exception | None = None
         self._rows_fetched = 0
         self._ubatches = 0
-        self._rows = self._hidden_rows = 0
+        self._rows = 0
         self._projection: Projection | None = None
         self._chains: list[Any] = []
 
@@ -113,20 +113,20 @@ class PluginTap:
                 for _ in range((NODES + 4 * len(self._layers)) * self._is_master(sampler)):
                     ggml.new_tensor_1d(graph_context, ggml.F32, 1)
             elif self._is_master(sampler):
-                self._build(graph_context, graph)
+                # a view of the model's logits with one more row (build_sampling in src/llama-graph.cpp)
+                self._build(graph_context, graph, ggml.tensor(ggml.tensor(logits).view_src).src[0])
         except Exception as error:
             self._error = error
 
-    def _build(self, context: int, graph: int) -> None:
+    def _build(self, context: int, graph: int, logits: int) -> None:
         """Add the taps and the final layer's list to the model's graph."""
         self._error = None
-        logits = ggml.graph_get_tensor(graph, b"result_output")
-        if not logits:
-            raise TapRefused("its graph names no result_output")
         rows = int(ggml.tensor(logits).ne[1])
         self._rows = 0
-        hidden = [self._residual(graph, layer) for layer in (*self._layers, self._last)]
-        self._hidden_rows = max(int(ggml.tensor(one).ne[1]) for one in hidden)
+        out_ids = ggml.graph_get_tensor(graph, b"out_ids")
+        normed = ggml.graph_get_tensor(graph, b"result_norm") or head_input(logits)  # not every model names it
+        start = norm_input(normed, out_ids)
+        hidden = self._streams(graph, start, out_ids)
         if rows == 0 or any(ggml.tensor(one).ne[1] != rows for one in hidden):
             # a prompt without outputs, or llama.cpp measuring one: taps here would keep whole layers alive
             return
@@ -144,42 +144,33 @@ class PluginTap:
             ggml.build_forward_expand(graph, out)
         self._rows, self._logits, self._stack, self._ids, self._pack = rows, logits, stack, ids, pack
         assert self._projection is not None
-        self._projection.heads = self._heads(graph, logits)
+        self._projection.heads = {norm: Head(logits, one, out_ids) for norm, one in ((False, normed), (True, start))}
+        for head in self._projection.heads.values():
+            head.signature()  # refuses one that is too large
 
-    def _residual(self, graph: int, layer: int) -> int:
-        """Residual stream after a layer: (E, tokens); the last layers may have the rows of the outputs only."""
-        pointer = ggml.graph_get_tensor(graph, b"l_out-%d" % (layer - 1))
-        if not pointer:
-            raise TapRefused(f"its graph has no residual stream named l_out for layer {layer}")
-        node = ggml.tensor(pointer)
+    def _streams(self, graph: int, start: int, out_ids: int | None) -> list[int]:
+        """Residual streams after every attached layer and the last: (E, tokens); the last ones may have rows of the
+        outputs only. `start` is what the final norm reads.
+        """
         assert self._context is not None
-        if node.ne[0] != self._context.model.n_embd or node.ne[2] != 1 or node.ne[3] != 1:
-            raise TapRefused("it keeps several residual streams per layer")
-        return int(pointer)
+        streams = []
+        for layer in (*self._layers, self._last):
+            named = ggml.graph_get_tensor(graph, b"l_out-%d" % (layer - 1))
+            pointer = named or (start if layer == self._last else None)
+            if not pointer:
+                raise TapRefused(f"its graph has no residual stream named l_out for layer {layer}")
+            node = ggml.tensor(pointer)
+            if node.ne[0] != self._context.model.n_embd or node.ne[2] != 1 or node.ne[3] != 1:
+                raise TapRefused("it keeps several residual streams per layer")
+            streams.append(int(pointer))
+        if named and named != (ggml.tensor(start).src[0] if selects(start, out_ids) else start):
+            raise TapRefused("it keeps several residual streams per layer")  # and mixes them for the final norm
+        return streams
 
     def _gather(self, context: int, values: int, ids: int, rows: int) -> int:
         """Entries `ids` (top, rows) of values (V, rows): (top, rows)."""
         columns = ggml.reshape_3d(context, values, 1, self._vocabulary, rows)
         return int(ggml.reshape_2d(context, ggml.get_rows(context, columns, ids), self._top, rows))
-
-    def _heads(self, graph: int, logits: int) -> dict[bool, Head]:
-        """The head without and with the final norm."""
-        normed = ggml.graph_get_tensor(graph, b"result_norm")
-        last = ggml.graph_get_tensor(graph, b"l_out-%d" % (self._last - 1))
-        if not normed:
-            raise TapRefused("its graph names no result_norm")
-        starts = {last}
-        node = ggml.tensor(normed)
-        while node.op != ggml.OP_NONE and node.src[0] and node.src[0] != last:
-            if ggml.tensor(node.src[0]).src[0] == last and ggml.tensor(node.src[0]).src[1] == \
-                    ggml.graph_get_tensor(graph, b"out_ids"):
-                starts.add(node.src[0])
-                break
-            node = ggml.tensor(node.src[0])
-        heads = {False: Head(logits, frozenset({normed})), True: Head(logits, frozenset(starts))}
-        for head in heads.values():
-            head.signature()
-        return heads
 
     def prepare(self, inv_temp: NDArray[np.float64]) -> None:
         """Before a decode with outputs: 1 / temperature per row, (R,)."""
@@ -205,8 +196,6 @@ class PluginTap:
         if self._error is not None:
             raise self._error
         # every active sequence's sampler is called once per ubatch, so one ubatch means as many calls as rows
-        if self._rows == 0 and self._hidden_rows > self._ubatches == len(self._inv_temp):
-            raise TapRefused("it keeps several residual streams per layer")
         if self._ubatches != len(self._inv_temp) or self._rows != len(self._inv_temp):
             raise LedlocalError(
                 f"the decode was split: {self._rows} rows in the last graph for {len(self._inv_temp)} outputs")
