@@ -16,6 +16,7 @@ from fake_engine import LOADED, FakeEngine, reply, token
 
 import ledlocal.commands.chat as chat_command
 from ledlocal import cli
+from ledlocal.conversation import Conversation, Turn, new_path, write
 from ledlocal.models import DEMO
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Exploration, Finished
@@ -285,3 +286,45 @@ def test_a_closed_pipe_ends_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(20) == 1
+
+
+def test_a_model_beside_continue_is_a_model(engine: FakeEngine) -> None:
+    for answer in ("one", "two", "three"):
+        engine.enqueue(reply(answer))
+    kept = new_path()
+    write(kept, "\n".join(Conversation(turns=(Turn("a", "b"),), model="demo").lines()))
+    assert run("chat", "demo", "--continue", stdin="more").exit_code == 0
+    assert run("chat", "demo/x", "--continue").exit_code == 0  # one word that is no model
+    assert run("chat", __file__, "--continue", stdin="last").exit_code == 0
+    assert [request.messages[-1].content for request in engine.requests if request.messages] == [
+        "more", "demo/x", "last"]
+    assert engine.options[2].model == __file__
+
+
+@pytest.mark.parametrize(("args", "environ", "said"), [
+    (["-c", "-1"], {}, "-c/--ctx-size: context must be a number from 16"),
+    ([], {"LEDLOCAL_THREADS": "100000"}, "LEDLOCAL_THREADS: threads must be a number from 1 to 512"),
+    ([], {"LEDLOCAL_COLOR_BY": "x"}, "LEDLOCAL_COLOR_BY: Invalid value for '--color-by': 'x' is not one of"),
+    (["--color-by", "x"], {}, "Invalid value for '--color-by': 'x' is not one of"),
+])
+def test_a_bad_value_names_where_it_comes_from(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, args: list[str],
+                                               environ: dict[str, str], said: str) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    result = run("chat", "demo", "hi", *args)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"ledlocal: {said}")
+
+
+def test_a_variable_that_is_nearly_one_is_pointed_out(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEDLOCAL_TMEP", "LEDLOCAL_SOMETHING", "LEDLOCAL_LIBRARY"):
+        monkeypatch.setenv(name, "stock")
+    engine.enqueue(reply("x"))
+    assert run("chat", "demo", "hi").stderr.startswith("note: LEDLOCAL_TMEP is not read; LEDLOCAL_TEMP is\n0 thinking")
+
+
+def test_help_on_a_full_disk() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "ledlocal", "--help"], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "ledlocal: cannot write the output: No space left on device\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,3 +158,28 @@ def test_the_cache_is_where_the_library_keeps_it(monkeypatch: pytest.MonkeyPatch
                                 check=True).stdout.strip()
         assert str(store.cache_folder(clean)) == theirs
     assert store.cache_folder({"LLAMA_CACHE": str(tmp_path), "HF_HOME": "/a"}) == tmp_path
+
+
+def test_a_hub_that_takes_the_call_and_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # huggingface_hub reads its endpoint when it is imported
+        script = ("from ledlocal.stores import hub\nfrom ledlocal.values.errors import LedlocalError\n"
+                  "hub.TIMEOUT_S = 0.3\ntry:\n    hub.fetch('a/b', '')\n"
+                  "except LedlocalError as error:\n    print(error)")
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "HF_ENDPOINT": endpoint}, timeout=30,
+                              capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("a/b: no connection to the hub (")
+
+
+def test_pull_keeps_off_the_network_when_told_so(run: Run, hub: Hub) -> None:
+    for options, environ in ((["--offline"], {}), ([], {"HF_HUB_OFFLINE": "1"}), ([], {"LEDLOCAL_OFFLINE": "1"})):
+        done = run("models", "pull", REPO, *options, **environ)
+        assert (done.returncode, done.stderr) == (
+            2, f"ledlocal: {REPO} is not pulled: the network is not asked (offline)\n")
+    assert hub.asked == []
+
+
+def test_a_name_that_is_too_long_is_one_line(run: Run, hub: Hub) -> None:
+    done = run("models", "info", f"a/{'b' * 300}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -110,3 +110,10 @@ def test_values_that_nothing_looks_at_are_named() -> None:
     assert said(("method", "standard"), ("k", "4"), ("preset", "paper")) == [
         "without effect: method standard does not use preset, k"]
     assert said(("method", "control"), ("k", "4"), ("d", "4")) == ["without effect: method control does not use d"]
+
+
+def test_a_run_without_a_tap_says_that_it_does_not_explore() -> None:
+    loaded = replace(LOADED, tap="none")
+    assert Settings(seed=1).without_effect(loaded) == [
+        "no tap runs, so no layer is read: method standard in place of led"]
+    assert Settings(seed=1).with_value("method", "standard").without_effect(loaded) == []
