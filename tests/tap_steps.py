@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ledlocal.runtime.library import is_native, library_path
-from ledlocal.runtime.llama import Context, Model, Row, context_params
+from ledlocal.runtime.llama import Context, ContextParams, Model, Row, context_params
 from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
@@ -63,3 +63,21 @@ def step(tap: Tap, context: Context, inv_temp: NDArray[np.float64]) -> None:
         rows.append(Row(7 + sequence, len(prompt), sequence, True))
     tap.prepare(inv_temp)
     context.decode(rows)
+
+
+def wide_params(ubatch: int, sequences: int, unified: bool, outputs: int = 64) -> ContextParams:
+    """Of a context that takes up to `outputs` outputs of each sequence anywhere in its batches."""
+    params = context_params(256, sequences, 512, 1, unified)
+    params.n_ubatch = ubatch
+    params.n_outputs_max = outputs * sequences
+    params.n_outputs_max_per_seq = outputs
+    return params
+
+
+@contextmanager
+def context_of(model: Model, params: ContextParams) -> Iterator[Context]:
+    context = Context(model, params)
+    try:
+        yield context
+    finally:
+        context.close()

@@ -1,35 +1,25 @@
-"""What only the patched library does: outputs in several micro-batches, in any order, and after a LoRA was applied.
+"""What only the patched library does: outputs in several micro-batches, in any order, and what it keeps meanwhile.
 
-Witnesses that share nothing with the tap: llama.cpp's own logits on a context without one, its own
-`llama_set_embeddings_layer_inp` (the input of layer l is the output of layer l - 1), and the output head in NumPy.
+Hidden rows are llama.cpp's own `llama_set_embeddings_layer_inp` here: another witness than in test_taps.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
-from tap_steps import fast_tap, loaded
+from scipy.special import logsumexp, softmax
+from tap_steps import context_of, fast_tap, loaded, wide_params
+from tap_witness import LAYERS, check, check_hidden, layer_inputs, look
 from tiny_lora import apply_lora, tiny_lora
-from tiny_models import F16, F32, Q4_K, Q8_0, TinyModels
+from tiny_models import F32, TinyModels
 
 from ledlocal.methods.final import FinalLayer
-from ledlocal.runtime.library import C
-from ledlocal.runtime.llama import Context, Model, Row, context_params
+from ledlocal.runtime.llama import Context, Row, context_params
 from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.output_head import OutputHead
 from ledlocal.values.errors import LedlocalError
-
-TOLERANCE = {F32: 1e-4, F16: 4e-3, Q8_0: 0.06, Q4_K: 0.1}
-"""Of a probability; as in test_taps the kernels round a row to 8 bits or fp16, and here are ten times as many."""
-LAYERS = (1, 3, 5)
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +30,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
 @pytest.fixture(autouse=True)
 def built() -> None:
     fast_tap("native")
-
-
-@contextmanager
-def context_of(model: Model, batch: int, sequences: int, unified: bool) -> Iterator[Context]:
-    params = context_params(256, sequences, 128, 1, unified)
-    params.n_ubatch = batch
-    params.n_outputs_max = 128
-    params.n_outputs_max_per_seq = 64
-    context = Context(model, params)
-    try:
-        yield context
-    finally:
-        context.close()
 
 
 def mixed(rng: np.random.Generator, sequences: int, tokens: int) -> list[Row]:
@@ -66,143 +43,136 @@ def mixed(rng: np.random.Generator, sequences: int, tokens: int) -> list[Row]:
     return rows
 
 
-class Witness:
-    """llama.cpp's own numbers of a batch: raw logits (R, V) and hidden rows (R, E) after LAYERS."""
-
-    def __init__(self, context: Context, rows: Sequence[Row], layers: Sequence[int] = LAYERS) -> None:
-        set_input = C._lib["_Z30llama_set_embeddings_layer_inpP13llama_contextjb"]
-        set_input.argtypes, set_input.restype = (ctypes.c_void_p, ctypes.c_uint32, ctypes.c_bool), None
-        get_input = C._lib["_Z30llama_get_embeddings_layer_inpP13llama_contextj"]
-        get_input.argtypes, get_input.restype = (ctypes.c_void_p, ctypes.c_uint32), ctypes.POINTER(ctypes.c_float)
-        for layer in layers:
-            set_input(context.handle, layer, True)
-        context.decode(rows)
-        at = [i for i, row in enumerate(rows) if row.output]
-        self.logits = np.stack([context.logits(i) for i in at])
-        width = context.model.n_embd
-        self.hidden = {layer: np.ctypeslib.as_array(get_input(context.handle, layer), (len(rows), width))[at].copy()
-                       for layer in layers}
-
-
-def check(tap: NativeTap, witness: Witness, head: OutputHead, inv_temp: NDArray[np.float64], tolerance: float,
-          model: Model) -> None:
-    n = len(inv_temp)
-    final = tap.topk()
-    order = np.argsort(-witness.logits, axis=1, kind="stable")[:, :final.ids.shape[1]]
-    np.testing.assert_allclose(final.logits, np.take_along_axis(witness.logits, order, 1), atol=1e-4)
-    z = witness.logits.astype(np.float64) * inv_temp[:, None]
-    np.testing.assert_allclose(final.logsumexp, (z - log_softmax(z, 1))[:, 0], atol=1e-4)
-    np.testing.assert_allclose(final.entropy, -(softmax(z, 1) * log_softmax(z, 1)).sum(1), atol=1e-4)
-    for i in range(n):
-        np.testing.assert_allclose(tap.row(i), witness.logits[i], atol=1e-4)
-    rows = np.arange(n)[::-1]
-    ids = np.tile(np.arange(0, model.n_vocab, 5, dtype=np.int32), (n, 1))
-    for layer in LAYERS:
-        np.testing.assert_allclose(tap.hidden(np.arange(n), layer), witness.hidden[layer], rtol=1e-4, atol=1e-4)
-        for norm in (False, True):
-            got = tap.project(rows, ids, [layer], norm, inv_temp[rows])[:, 0]
-            want = softmax(head.logits(witness.hidden[layer][rows], norm) * inv_temp[rows, None], 1)[:, ids[0]]
-            np.testing.assert_allclose(got, want, atol=tolerance)
-
-
-@pytest.mark.parametrize(("architecture", "options"), [
-    ("qwen3", {"head_type": F32}), ("llama", {"tied": True}), ("qwen3moe", {}), ("qwen3", {"head_type": Q8_0}),
-    ("qwen3", {"head_type": Q4_K, "n_embd": 256})], ids=str)
-@pytest.mark.parametrize(("batch", "sequences", "unified"), [
-    (8, 1, True), (8, 3, True), (8, 3, False), (128, 3, True), (128, 3, False)])
+@pytest.mark.parametrize(("ubatch", "sequences", "unified"), [
+    (8, 1, True), (8, 3, True), (8, 3, False), (512, 3, True), (512, 3, False)])
 @pytest.mark.parametrize("block", [0, 16])
-def test_mixed_outputs_in_any_number_of_micro_batches(
-        architecture: str, options: dict[str, Any], batch: int, sequences: int, unified: bool, block: int,
-        models: TinyModels) -> None:
-    path = models(architecture, **options)
-    rng = np.random.default_rng(batch + sequences + block)
-    model = Model(path)
-    head, tolerance = OutputHead(path), TOLERANCE[options.get("head_type", F16)]
-    for _ in range(3):
-        rows = mixed(rng, sequences, 20)
-        inv_temp = 1 / rng.choice([0.6, 1.0, 1.7], sum(row.output for row in rows))
-        with context_of(model, batch, sequences, unified) as plain:
-            witness = Witness(plain, rows)
-        with context_of(model, batch, sequences, unified) as context:
-            tap = NativeTap(top_block=block)
-            tap.attach(context, LAYERS, 20)
-            for again in range(2):  # the second time its graphs are reused
-                tap.prepare(inv_temp)
-                context.decode(rows)
-                check(tap, witness, head, inv_temp, tolerance, model)
-                for sequence in range(sequences):
-                    assert context.forget(sequence), again
-            tap.detach()
-    model.close()
-
-
-@pytest.mark.parametrize("architecture", ["lfm2", "granitehybrid", "mamba"])
-@pytest.mark.parametrize("batch", [8, 128])
-def test_recurrent_rows_come_back_in_the_order_of_the_batch(architecture: str, batch: int, models: TinyModels) -> None:
-    """llama.cpp cuts such a batch by the sequences' lengths; the logits alone tell whose row is whose."""
-    path = models(architecture, head_type=F32)
-    rng = np.random.default_rng(batch)
-    model = Model(path)
-    for _ in range(3):
-        rows = mixed(rng, 3, 20)
-        inv_temp = 1 / rng.choice([0.6, 1.0, 1.7], sum(row.output for row in rows))
-        with context_of(model, batch, 3, False) as plain:
-            plain.decode(rows)
-            logits = np.stack([plain.logits(i) for i, row in enumerate(rows) if row.output])
-        with context_of(model, batch, 3, False) as context:
-            tap = NativeTap()
-            tap.attach(context, LAYERS, 20)
-            tap.prepare(inv_temp)
-            context.decode(rows)
-            final = tap.topk()
-            np.testing.assert_allclose(final.logits, -np.sort(-logits, axis=1)[:, :20], atol=1e-3)
-            for i in range(len(inv_temp)):
-                np.testing.assert_allclose(tap.row(i), logits[i], atol=1e-3)
-            # the last layer through the cloned head is the model's own row
-            ids = np.tile(np.arange(model.n_vocab, dtype=np.int32), (len(inv_temp), 1))
-            again = tap.project(np.arange(len(inv_temp)), ids, [model.n_layer], True, inv_temp)[:, 0]
-            np.testing.assert_allclose(again, softmax(logits * inv_temp[:, None], 1), atol=1e-3)
-            tap.detach()
-    model.close()
-
-
-def test_after_a_lora_was_applied(models: TinyModels, tmp_path: Path) -> None:
+def test_mixed_outputs_in_any_number_of_micro_batches(ubatch: int, sequences: int, unified: bool, block: int,
+                                                      models: TinyModels) -> None:
     path = models("qwen3", head_type=F32)
-    rng = np.random.default_rng(0)
-    delta = tiny_lora(tmp_path / "lora.gguf", path)
-    head = OutputHead(path)
-    model = Model(path)
+    rng = np.random.default_rng(ubatch + sequences + block)
+    head, params = OutputHead(path), wide_params(ubatch, sequences, unified)
+    with loaded(path) as model:
+        for _ in range(3):
+            rows = mixed(rng, sequences, 20)
+            inv_temp = 1 / rng.choice([0.6, 1.0, 1.7], sum(row.output for row in rows))
+            with context_of(model, params) as plain:
+                truth = layer_inputs(plain, rows)
+            with context_of(model, params) as context:
+                tap = NativeTap(top_block=block)
+                tap.attach(context, LAYERS, 20)
+                for again in range(2):  # the second time its graphs are reused
+                    tap.prepare(inv_temp)
+                    context.decode(rows)
+                    check(look(tap, model.n_vocab, LAYERS, inv_temp), truth, head, inv_temp, F32)
+                    check_hidden(tap, truth)
+                    for sequence in range(sequences):
+                        assert context.forget(sequence), again
+                tap.detach()
 
-    rows = mixed(rng, 2, 12)
-    inv_temp = np.full(sum(row.output for row in rows), 1.25)
-    with context_of(model, 128, 2, True) as plain:
-        before = Witness(plain, rows)
-    with context_of(model, 128, 2, True) as plain:
-        apply_lora(plain, tmp_path / "lora.gguf", 0.5)
-        witness = Witness(plain, rows)
-    assert np.abs(witness.logits - before.logits).max() > 0.1
-    with context_of(model, 128, 2, True) as context:
+
+def read(tap: NativeTap, context: Context, rows: list[Row], n: int = 0) -> np.ndarray:
+    """Decode from scratch and project the first n outputs, or all: (n, layers, 320)."""
+    for sequence in range(context.n_seq_max):
+        context.forget(sequence)
+    n = n or sum(row.output for row in rows)
+    tap.prepare(np.ones(sum(row.output for row in rows)))
+    context.decode(rows)
+    ids = np.tile(np.arange(320, dtype=np.int32), (n, 1))
+    return tap.project(np.arange(n), ids, LAYERS, True, np.ones(n))
+
+
+def test_a_lora_that_comes_between_two_decodes_of_one_kind(models: TinyModels, tmp_path: Path) -> None:
+    """The same rows are asked for each time: the second graph has the same shape as before, and other weights."""
+    path = models("qwen3", head_type=F32)
+    delta = tiny_lora(tmp_path / "lora.gguf", path)
+    rows = mixed(np.random.default_rng(0), 2, 12)
+    params = wide_params(512, 2, True)
+    with loaded(path) as model, context_of(model, params) as context:
         tap = NativeTap()
         tap.attach(context, LAYERS, 20)
-        tap.prepare(inv_temp)
-        context.decode(rows)
-        check(tap, before, head, inv_temp, TOLERANCE[F32], model)
-        for sequence in range(2):
-            context.forget(sequence)
-        apply_lora(context, tmp_path / "lora.gguf", 0.5)
-        tap.prepare(inv_temp)
-        context.decode(rows)
-        head._matrix = head._matrix + np.float32(0.5) * delta
-        check(tap, witness, head, inv_temp, TOLERANCE[F32], model)
+        for scales in ((), (0.5,), (1.0,), ()):
+            head = OutputHead(path)
+            head._matrix = head._matrix + np.float32(sum(scales)) * delta
+            with context_of(model, params) as plain:
+                apply_lora(plain, tmp_path / "lora.gguf", *scales)
+                truth = layer_inputs(plain, rows)
+            apply_lora(context, tmp_path / "lora.gguf", *scales)
+            got = read(tap, context, rows)
+            for j, hidden in enumerate(truth.hidden.values()):
+                np.testing.assert_allclose(got[:, j], softmax(head.logits(hidden, True), 1), atol=1e-4)
         tap.detach()
-    model.close()
+
+
+def test_more_rows_than_one_run_of_the_second_graph_takes(models: TinyModels) -> None:
+    """100 rows at 3 layers are projected in runs of 256 and 44."""
+    with loaded(models("qwen3", head_type=F32)) as model, context_of(model, wide_params(512, 2, True)) as context:
+        tap = NativeTap()
+        tap.attach(context, LAYERS, 20)
+        rows = [Row(7 * i % 256, i, sequence, True) for sequence in range(2) for i in range(50)]
+        whole = read(tap, context, rows)
+        ids, at = np.tile(np.arange(320, dtype=np.int32), (10, 1)), np.arange(100).reshape(10, 10)
+        parts = [tap.project(part, ids, LAYERS, True, np.ones(10)) for part in at]
+        np.testing.assert_allclose(whole, np.concatenate(parts), atol=1e-6)
+        entropies, ranks = tap.measure(np.arange(100), LAYERS, True)
+        measured = [tap.measure(part, LAYERS, True) for part in at]
+        np.testing.assert_allclose(entropies, np.concatenate([one for one, _ in measured]), atol=1e-5)
+        np.testing.assert_array_equal(ranks, np.concatenate([one for _, one in measured]))
+        tap.detach()
+
+
+def test_rows_are_read_where_a_larger_decode_put_them(models: TinyModels) -> None:
+    """More rows are kept than before, elsewhere; the graphs are those of the smaller decode, used again."""
+    decodes = [[Row(40 + i, i, 0, True) for i in range(n)] for n in (16, 48, 16, 48)]
+    params = wide_params(8, 1, True)
+    with loaded(models("qwen3", head_type=F32)) as model:
+        with context_of(model, params) as plain:
+            hidden = layer_inputs(plain, decodes[1]).hidden
+        head = OutputHead(model.path)
+        want = [softmax(head.logits(rows[:2], True), 1) for rows in hidden.values()]
+        with context_of(model, params) as context:
+            tap = NativeTap()
+            tap.attach(context, LAYERS, 20)
+            for rows in decodes:
+                np.testing.assert_allclose(read(tap, context, rows, 2), np.stack(want, 1), atol=1e-4)
+            tap.detach()
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3])
+def test_rows_of_earlier_micro_batches_are_kept(models: TinyModels, behind: int) -> None:
+    """All outputs are in the first micro-batch, and others without any, or with one, overwrite its logits."""
+    rows = [Row(30 + i, i, 0, i < 3 or i == 8 + behind) for i in range(24)]
+    with loaded(models("qwen3", head_type=F32)) as model, context_of(model, wide_params(8, 1, True)) as context:
+        context.decode(rows)
+        want = np.stack([context.logits(i) for i, row in enumerate(rows) if row.output])
+        tap = NativeTap()
+        tap.attach(context, LAYERS, 20)
+        for part in (rows, [Row(row.token, row.position, 0, i < 3) for i, row in enumerate(rows)]):
+            read(tap, context, part)
+            n = sum(row.output for row in part)
+            np.testing.assert_allclose(np.stack([tap.row(i) for i in range(n)]), want[:n], atol=1e-4)
+        tap.detach()
+
+
+def test_a_temperature_is_for_one_decode(models: TinyModels) -> None:
+    with loaded(models("qwen3", head_type=F32)) as model, context_of(model, wide_params(512, 1, True)) as context:
+        context.decode([Row(5, 0, 0, True)])
+        z = context.logits(0).astype(np.float64)
+        tap = NativeTap()
+        tap.attach(context, LAYERS, 20)
+        for prepared, inv_temp in ((True, 2.0), (False, 1.0)):
+            context.forget(0)
+            if prepared:
+                tap.prepare(np.full(1, inv_temp))
+            context.decode([Row(5, 0, 0, True)])
+            assert tap.topk().logsumexp[0] == pytest.approx(logsumexp(z * inv_temp), abs=1e-4)
+        tap.detach()
 
 
 def test_a_graph_that_cannot_be_tapped_says_so_until_another_one_can(models: TinyModels, tmp_path: Path) -> None:
     """So many LoRAs that the head is refused; nothing is read from the graphs that were freed meanwhile."""
     path = models("qwen3", head_type=F32)
     tiny_lora(tmp_path / "lora.gguf", path)
-    with loaded(path) as model, context_of(model, 128, 1, True) as context:
+    with loaded(path) as model, context_of(model, wide_params(512, 1, True)) as context:
         tap = NativeTap()
         tap.attach(context, LAYERS, 20)
 
@@ -232,8 +202,7 @@ def test_a_graph_that_cannot_be_tapped_says_so_until_another_one_can(models: Tin
 
 
 def test_what_is_out_of_range_is_an_error_and_changes_nothing(models: TinyModels) -> None:
-    model = Model(models("qwen3"))
-    with context_of(model, 128, 2, True) as context:
+    with loaded(models("qwen3")) as model, context_of(model, wide_params(512, 2, True)) as context:
         tap = NativeTap()
         with pytest.raises(LedlocalError, match="out of range"):
             NativeTap(top_block=7).attach(context, LAYERS, 20)
@@ -255,7 +224,7 @@ def test_what_is_out_of_range_is_an_error_and_changes_nothing(models: TinyModels
         for row in (-1, 2):
             with pytest.raises(ValueError, match="no row"):
                 tap.row(row)
-        assert np.isfinite(tap.topk().logsumexp).all()
+        assert np.isfinite(tap.topk().logsumexp).all() and tap._why(context) == ""
         tap.prepare(np.ones(3))
         context.decode([Row(5, 1, 0, True), Row(6, 1, 1, True)])
         with pytest.raises(LedlocalError, match="2 outputs, and 3 temperatures"):
@@ -264,7 +233,6 @@ def test_what_is_out_of_range_is_an_error_and_changes_nothing(models: TinyModels
         with pytest.raises(LedlocalError, match="left no rows"):
             tap.topk()
         tap.detach()
-    model.close()
 
 
 def test_prompts_take_hardly_more_memory_with_a_tap(models: TinyModels) -> None:

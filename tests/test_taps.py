@@ -1,13 +1,8 @@
-"""The fast taps against the reference tap, against residuals known by hand, and against what must be refused.
-
-The reference gets its rows from llama.cpp's eval callback and multiplies with NumPy: it shares nothing with the others.
-"""
+"""The fast taps against llama.cpp and NumPy, against residuals known by hand, and against what must be refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +11,29 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
-from tap_steps import FAST, TOP, fast_tap, loaded, opened, step
+from tap_pairs import CASES, SEQUENCES, Case, batches
+from tap_steps import FAST, TOP, context_of, fast_tap, loaded, opened, step, wide_params
+from tap_witness import LAYERS, Callback, Truth, check, check_hidden, look
 from tiny_lora import apply_lora, tiny_lora
-from tiny_models import F16, F32, Q4_K, Q8_0, KnownResidual, TinyModels, known_residual_model
-from tiny_recipes import RECIPES, UNTAPPABLE
+from tiny_models import F32, KnownResidual, TinyModels, known_residual_model
 
-from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime.install import OVERRIDE
-from ledlocal.runtime.library import library_path
-from ledlocal.runtime.llama import Model, Row
+from ledlocal.runtime.library import is_native, library_path
+from ledlocal.runtime.llama import ContextParams, Model, Row
+from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
+from ledlocal.runtime.taps.output_head import OutputHead
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.runtime.taps.reference import ReferenceTap
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import PRESETS
 
-TAPPABLE = [architecture for architecture in RECIPES if architecture not in UNTAPPABLE]
-PROBABILITY = {F32: 1e-5, F16: 2e-3, Q8_0: 0.03, Q4_K: 0.05}
-"""Largest difference of a probability. The reference multiplies the unrounded hidden row; llama.cpp's kernels round it
-to the head's companion type (OutputHead has the measured logits): none for F32, fp16, or 8-bit blocks."""
-ENTROPY = {F32: 1e-4, F16: 1e-2, Q8_0: 0.1, Q4_K: 0.2}
-"""Largest difference of an entropy, in nats, for the same reason: it moves by about |log p| times a probability."""
-RANK = {F32: 0, F16: 2, Q8_0: 20, Q4_K: 40}
-"""Places by which a token may move among 320: neighbours of nearly equal logits change places."""
 LIST = 1e-5
-"""The final layer is llama.cpp's own in both taps; only sums over the vocabulary differ, in float32 on the device."""
+"""Largest difference of a logit to llama.cpp's own from the same batch: none is computed anew."""
+SCALE = 0.5
+"""Of a LoRA."""
 TEMPERATURES = np.array([0.6, 1.0, 1.7])
 
 
@@ -61,72 +52,80 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> KnownResidual:
     return known_residual_model(tmp_path_factory.mktemp("known") / "known.gguf")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Everything a tap says of one step; the candidates are fixed, so that taps compare entry by entry."""
-
-    final: FinalLayer
-    posteriors: dict[bool, NDArray[np.float32]]
-    measured: dict[bool, tuple[NDArray[np.float64], NDArray[np.int64]]]
-    rows: NDArray[np.float32]
-
-
-def see(tap: Tap, model: Model, layers: Sequence[int], inv_temp: NDArray[np.float64], unified: bool) -> Seen:
-    n = len(inv_temp)
-    rows = np.arange(n)[::-1]
-    with opened(model, tap, layers, n, unified) as context:
-        step(tap, context, inv_temp)
-        final = tap.topk()
-        ids = np.tile(np.arange(0, model.n_vocab, 3, dtype=np.int32), (n, 1))
-        posteriors = {norm: tap.project(rows, ids, layers, norm, inv_temp[rows]) for norm in (False, True)}
-        measured = {norm: tap.measure(rows, layers, norm) for norm in (False, True)}
-        assert tap.rows_fetched == 0, "a full row crossed without being asked for"
-        fetched = np.stack([tap.row(i) for i in range(n)])
-        assert tap.rows_fetched == n
-    return Seen(final, posteriors, measured, fetched)
+def see(tap: Tap, case: Case, model: Model, lora: Path | None, truth: Truth,
+        inv_temp: NDArray[np.float64]) -> list[dict[str, NDArray[np.floating]]]:
+    """What a tap says of the case's batch, twice: the second time its graphs are used again."""
+    seen = []
+    before, rows = batches(case)
+    with context_of(model, params_of(case)) as context:
+        tap.attach(context, LAYERS, TOP)
+        if lora is not None:
+            apply_lora(context, lora, SCALE)
+        for _ in range(2):
+            for sequence in range(SEQUENCES):
+                assert context.forget(sequence)
+            for one in before:
+                context.decode(one)
+            tap.prepare(inv_temp)
+            context.decode(rows)
+            seen.append(look(tap, model.n_vocab, (*LAYERS, model.n_layer), inv_temp))
+            if isinstance(tap, NativeTap):
+                check_hidden(tap, truth)
+        tap.detach()
+    return seen
 
 
-def compare(path: Path, fast: str, head_type: int, inv_temp: NDArray[np.float64], unified: bool = False) -> None:
-    tap = fast_tap(fast)
+def params_of(case: Case) -> ContextParams:
+    return wide_params(case.ubatch, SEQUENCES, case.unified, 1 if case.batch == "decode" else 64)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_same_as_llama_cpp_and_numpy(models: TinyModels, tmp_path: Path, case: Case) -> None:
+    path = models(case.architecture, **case.options())
+    head, lora = OutputHead(path), tmp_path / "lora.gguf" if case.lora else None
+    if lora is not None:
+        head._matrix = head._matrix + np.float32(SCALE) * tiny_lora(lora, path)
+    before, rows = batches(case)
+    inv_temp = 1 / case.rng().choice(TEMPERATURES, sum(row.output for row in rows))
+    fasts = FAST if case.batch == "decode" else FAST[1:]  # the plugin takes single tokens
+    if not is_native() and "plugin" in fasts:
+        fasts = FAST[:1]
+    with loaded(path) as model:
+        params = params_of(case)
+        callback = Callback(params, (*LAYERS, model.n_layer))
+        with context_of(model, params) as plain:
+            if lora is not None:
+                apply_lora(plain, lora, SCALE)
+            for one in before:
+                plain.decode(one)
+            truth = callback.truth(plain, rows)
+        seen = {fast: see(fast_tap(fast), case, model, lora, truth, inv_temp) for fast in fasts}
+    for both in seen.values():
+        for one in both:
+            check(one, truth, head, inv_temp, case.head)
+            for name, values in seen[fasts[0]][0].items():
+                if not name.startswith("ranks"):
+                    np.testing.assert_allclose(one[name], values, atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+CASES_OF_HEADS: list[tuple[str, dict[str, Any]]] = [
+    ("gemma2", {"soft_cap": 10.0}), ("gemma3", {"soft_cap": 30.0}), ("granite", {"logit_scale": 8.0}),
+    ("command-r", {"logit_scale": 0.0625}), ("qwen2", {"bias": True}), ("qwen2", {"bias": True, "tied": True})]
+
+
+@pytest.mark.parametrize("fast", FAST)
+@pytest.mark.parametrize("architecture, options", CASES_OF_HEADS, ids=str)
+def test_same_as_the_reference(models: TinyModels, architecture: str, options: dict[str, Any], fast: str) -> None:
+    path, inv_temp, seen = models(architecture, head_type=F32, **options), 1 / TEMPERATURES, []
     with loaded(path) as model:
         layers = range(1, model.n_layer + 1)
-        want = see(ReferenceTap(path), model, layers, inv_temp, unified)
-        got = see(tap, model, layers, inv_temp, unified)
-    np.testing.assert_array_equal(got.final.ids, want.final.ids)
-    np.testing.assert_allclose(got.final.logits, want.final.logits, atol=LIST)
-    for name in ("logsumexp", "entropy"):
-        np.testing.assert_allclose(getattr(got.final, name), getattr(want.final, name), atol=LIST, rtol=LIST)
-    np.testing.assert_allclose(got.final.probs(), want.final.probs(), atol=LIST)
-    np.testing.assert_allclose(got.rows, want.rows, atol=LIST)
-    for norm in (False, True):
-        np.testing.assert_allclose(got.posteriors[norm], want.posteriors[norm], atol=PROBABILITY[head_type])
-        np.testing.assert_allclose(got.measured[norm][0], want.measured[norm][0], atol=ENTROPY[head_type])
-        assert np.abs(got.measured[norm][1] - want.measured[norm][1]).max() <= RANK[head_type]
-
-
-CASES: list[tuple[str, dict[str, Any]]] = [(architecture, {}) for architecture in TAPPABLE] + [
-    ("llama", {"tied": True}), ("qwen3", {"tied": True, "head_type": F32}), ("llama", {"head_type": F32}),
-    ("qwen3", {"head_type": Q8_0}), ("llama", {"head_type": Q8_0, "tied": True}),
-    ("qwen3", {"head_type": Q4_K, "n_embd": 256}), ("gemma3", {"head_type": Q4_K, "n_embd": 256, "tied": True}),
-    ("gemma2", {"head_type": F32, "soft_cap": 10.0}), ("gemma3", {"head_type": F32, "soft_cap": 30.0}),
-    ("granite", {"head_type": F32, "logit_scale": 8.0}), ("command-r", {"head_type": F32, "logit_scale": 0.0625}),
-    ("qwen2", {"head_type": F32, "bias": True}), ("qwen2", {"bias": True, "tied": True}),
-    ("phi2", {"head_type": F32}),
-]
-
-
-@pytest.mark.parametrize("fast", FAST)
-@pytest.mark.parametrize("architecture, options", CASES, ids=str)
-def test_same_as_the_reference(models: TinyModels, architecture: str, options: dict[str, Any], fast: str) -> None:
-    compare(models(architecture, **options), fast, options.get("head_type", F16), 1 / TEMPERATURES)
-
-
-@pytest.mark.parametrize("fast", FAST)
-@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
-@pytest.mark.parametrize("rows, unified", [(1, False), (1, True), (3, True)])
-def test_same_for_every_kind_of_context(models: TinyModels, architecture: str, rows: int, unified: bool,
-                                        fast: str) -> None:
-    compare(models(architecture, head_type=F32), fast, F32, 1 / TEMPERATURES[:rows], unified)
+        for tap in (ReferenceTap(path), fast_tap(fast)):
+            with opened(model, tap, layers, 3) as context:
+                step(tap, context, inv_temp)
+                seen.append(look(tap, model.n_vocab, layers, inv_temp))
+    want, got = seen
+    for name, values in got.items():
+        np.testing.assert_allclose(values, want[name], atol=1e-4, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("fast", [*FAST, "reference"])
@@ -198,30 +197,3 @@ def test_twenty_taps_in_turn_on_one_context(models: TinyModels, fast: str) -> No
                 context.forget(0)
                 step(plain, context, np.ones(1))
                 np.testing.assert_allclose(context.logits(0), want, atol=LIST)
-
-
-@pytest.mark.parametrize("fast", FAST)
-def test_same_after_a_lora_was_applied(models: TinyModels, tmp_path: Path, fast: str) -> None:
-    path, inv_temp = models("qwen3", head_type=F32), 1 / TEMPERATURES
-    delta = tiny_lora(tmp_path / "lora.gguf", path)
-    tap, reference = fast_tap(fast), ReferenceTap(path)
-    reference._head._matrix = reference._head._matrix + np.float32(0.5) * delta
-    with loaded(path) as model:
-        ids = np.tile(np.arange(model.n_vocab, dtype=np.int32), (3, 1))
-        seen = []
-        for one in (reference, tap):
-            with opened(model, one, [2, 4]) as context:
-                step(one, context, inv_temp)
-                without = one.topk()
-                for sequence in range(3):
-                    context.forget(sequence)
-                apply_lora(context, tmp_path / "lora.gguf", 0.5)
-                step(one, context, inv_temp)
-                final = one.topk()
-                assert np.abs(final.logits - without.logits).max() > 0.1
-                seen.append((final, [one.project(np.arange(3), ids, [2, 4], norm, inv_temp) for norm in (False, True)]))
-        (want, wanted), (got, gotten) = seen
-        np.testing.assert_array_equal(got.ids, want.ids)
-        np.testing.assert_allclose(got.logits, want.logits, atol=LIST)
-        for a, b in zip(gotten, wanted, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
