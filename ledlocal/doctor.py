@@ -15,7 +15,7 @@ from platformdirs import user_cache_path, user_data_path
 from ledlocal.config import Config, read_config
 from ledlocal.runtime.build import Build, survey
 from ledlocal.runtime.header import read_header
-from ledlocal.runtime.install import OVERRIDE, PINNED, library_in, native_folder
+from ledlocal.runtime.install import OVERRIDE, PINNED, chosen_folder, library_in, native_folder, stock_folder
 from ledlocal.stores.hub import cache_folder
 from ledlocal.values.errors import BadInput, LedlocalError
 from ledlocal.values.events import Token
@@ -56,7 +56,9 @@ def examine(model: Path, deep: bool, check: Callable[[Config], None], proc: Path
     try:
         build = survey()
     except LedlocalError as error:
-        yield Finding("engine", "wrong", str(error), f"pip install --force-reinstall llama-cpp-python=={PINNED}")
+        mends = {stock_folder(): f"pip install --force-reinstall llama-cpp-python=={PINNED}",
+                 native_folder(): "ledlocal build"}
+        yield Finding("engine", "wrong", str(error), mends.get(chosen_folder(), f"{OVERRIDE}=stock"))
         return
     yield _engine(build)
     yield _library(build)

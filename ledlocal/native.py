@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -32,8 +36,12 @@ OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-DNDEBUG", "-DLLAMA_BUILD", "-DLLAMA_S
            "-DGGML_BACKEND_SHARED")
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
 
-_TELLING = ("fatal error", "CMake Error", " error: ", "error: ", "Error")
-"""What the line that says why looks like, the clearest first."""
+_TELLING = tuple(map(re.compile, (
+    r"(?<!collect2): (?:fatal )?error: ", r"^CMake Error", r"\bld: (?!warning)", r"^error: ", r"^[\w.]*Error: ")))
+"""What the line that says why looks like, the clearest first. A compiler also echoes source, which may say anything."""
+
+_running: set[subprocess.Popen[str]] = set()
+"""Programs that a build has started, each the leader of a process group."""
 
 Progress = Callable[[str, int, int], None]
 """What is done now, steps done, steps in all."""
@@ -114,7 +122,11 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
                 job.result()
                 progress("compile", done, len(jobs))
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            while any(job.running() for job in jobs):
+                for child in tuple(_running):
+                    _end(child)
+                time.sleep(0.05)
             raise
     ggml = stock_folder()
     name = ["-Wl,-install_name,@rpath/libllama.dylib"] if sys.platform == "darwin" else ["-Wl,-soname,libllama.so.0"]
@@ -187,9 +199,28 @@ def _program(*names: str) -> str:
 
 
 def _run(what: str, *command: str, **environ: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace",
-                          env={**os.environ, **environ})
-    if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        telling = next((line for sign in _TELLING for line in lines if sign in line), lines[-1] if lines else "")
-        raise LedlocalError(f"could not {what}: {telling.strip() or f'exit code {done.returncode}'}")
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, errors="backslashreplace", process_group=0, env={**os.environ, **environ})
+    _running.add(child)
+    try:
+        out, err = child.communicate()
+    except BaseException:
+        _end(child)
+        raise
+    finally:
+        _running.discard(child)
+    if child.returncode:
+        raise LedlocalError(f"could not {what}: {_why(out + err) or f'exit code {child.returncode}'}")
+
+
+def _why(output: str) -> str:
+    """The line of a program's output that says why it failed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = (line for sign in _TELLING for line in lines if sign.search(line))
+    return next(telling, lines[-1] if lines else "")
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End a program and what it has started: a compiler's driver would leave the compiler running."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)

@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ledlocal.native import UNITY, _base
-from ledlocal.runtime.install import PATCH, chosen_folder, native_folder, patch_text, stock_folder
+from ledlocal.native import UNITY, _base, _why
+from ledlocal.runtime.install import (
+    OVERRIDE,
+    PATCH,
+    chosen_folder,
+    cut_short,
+    native_folder,
+    patch_text,
+    stock_folder,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,12 +89,73 @@ def test_a_build_that_fails_is_one_line_and_changes_nothing(
     assert not native_folder().exists() and not list(native_folder().parent.glob("*"))
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_build_that_is_ended_takes_its_compilers_along(number: int, code: int, cache: Path, tmp_path: Path) -> None:
+    compiler, folder = tmp_path / "c++", tmp_path / "tmp"
+    compiler.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nsleep 600 &\necho $! >> {tmp_path}/pids\nwait\n")
+    compiler.chmod(0o755)
+    folder.mkdir()
+    environ = {**os.environ, "XDG_CACHE_HOME": str(cache), "TMPDIR": str(folder), "CXX": str(compiler)}
+    child = subprocess.Popen([sys.executable, "-m", "ledlocal", "build"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=environ)
+    pids = tmp_path / "pids"
+    wait_for(lambda: pids.exists() and len(pids.read_text().splitlines()) >= 2, 60)
+    assert [path.name[:15] for path in folder.iterdir()] == ["ledlocal-build-"]
+    child.send_signal(number)
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out) == (code, b"") and b"Traceback" not in err, err
+    assert not list(folder.iterdir())
+    wait_for(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()), 5)
+
+
+def wait_for(happened: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not asked for its status does not."""
+    try:
+        return not re.search(r"\) [ZX] ", Path(f"/proc/{pid}/stat").read_text())
+    except OSError:
+        return False
+
+
+def test_the_line_that_says_why() -> None:
+    """A compiler shows the source that it warns about."""
+    warned = 'a.cpp:7:5: warning: no return\n    7 |  GGML_ABORT("fatal error"); // Error: x\n'
+    for said in ("b.cpp:3:1: error: 'x' was not declared", "b.cpp:1:10: fatal error: y.h: No such file or directory",
+                 "c++: fatal error: Killed signal terminated program cc1plus", "k.cu(3): error: no",
+                 "/usr/bin/ld: cannot find -lggml", "CMake Error at CMakeLists.txt:3 (find_package):"):
+        assert _why(f"{warned}  {said}\ncollect2: error: ld returned 1 exit status\n") == said
+    assert _why(f"{warned}the end\n") == "the end"
+
+
 def test_another_archive_is_refused(cache: Path) -> None:
     [archive] = (cache / "ledlocal" / "sdist").iterdir()
     archive.unlink()
     archive.write_bytes(b"something else")
     done = build(cache)
     assert done.returncode == 2 and f"{archive}: its SHA-256 is" in done.stderr
+
+
+def test_a_library_that_is_cut_short_is_named_with_what_mends_it(tmp_path: Path) -> None:
+    """Loading it would end the process with SIGBUS."""
+    [whole] = [path for path in stock_folder().glob("libllama*") if path.name in ("libllama.so", "libllama.dylib")]
+    assert not cut_short(whole)
+    folder = tmp_path / "ledlocal" / "native" / native_folder().name
+    folder.mkdir(parents=True)
+    environ = {name: value for name, value in os.environ.items() if name != OVERRIDE}
+    for size in (30, 100_000):
+        (folder / whole.name).write_bytes(whole.read_bytes()[:size])
+        done = subprocess.run([sys.executable, "-m", "ledlocal", "doctor"], capture_output=True, text=True, check=False,
+                              env={**environ, "XDG_DATA_HOME": str(tmp_path)})
+        first, second, *_ = done.stdout.splitlines()
+        assert done.returncode == 1 and done.stdout.count("does not load") == 1
+        assert f"{folder} does not load: {whole.name} is cut short; `ledlocal build` makes it anew" in first
+        assert second.strip() == "ledlocal build"
 
 
 def test_which_library_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tiny_models import tiny_model
 from ledlocal import doctor
 from ledlocal.models import DEMO
 from ledlocal.runtime.build import Build, Device
+from ledlocal.runtime.install import OVERRIDE, native_folder
 from ledlocal.values.errors import BadInput, EngineDied
 
 CPU_ONLY = Build("0.3.36", "CPU : AVX2 = 1 | AMX_INT8 = 0 | ", "libllama.so", False, False,
@@ -99,8 +100,11 @@ def test_an_engine_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
         raise EngineDied("llama.cpp does not load: no libgomp")
 
     monkeypatch.setattr(doctor, "survey", fail)
-    found, = doctor.examine(DEMO, True, lambda _: None)
-    assert (found.name, found.state) == ("engine", "wrong") and "pip install" in found.mend
+    for folder, mend in (("stock", "pip install --force-reinstall"), (str(native_folder()), "ledlocal build"),
+                         ("/elsewhere", "LEDLOCAL_LIBRARY=stock")):
+        monkeypatch.setenv(OVERRIDE, folder)
+        found, = doctor.examine(DEMO, True, lambda _: None)
+        assert (found.name, found.state) == ("engine", "wrong") and found.mend.startswith(mend)
 
 
 def test_a_model_without_layers_to_read_is_wrong(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from tiny_recipes import RECIPES, UNTAPPABLE
 
 from ledlocal.methods.final import FinalLayer
 from ledlocal.runtime import ggml
+from ledlocal.runtime.install import OVERRIDE, native_folder
 from ledlocal.runtime.library import is_native
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.runtime.taps.choice import open_tap
 from ledlocal.runtime.taps.head import Head
+from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
@@ -52,6 +54,19 @@ def test_named_taps(models: TinyModels) -> None:
             assert (tap.name, why) == (name, "")
             tap.detach()
             context.close()
+
+
+@pytest.mark.parametrize(("built", "override", "why"), [
+    (False, "stock", "not built; `ledlocal build` makes it"), (True, "stock", "LEDLOCAL_LIBRARY=stock asks for"),
+    (True, "", "built for another llama-cpp-python")])
+def test_why_there_is_no_native_tap(built: bool, override: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledlocal.runtime.taps.native.is_native", lambda: False)
+    monkeypatch.setenv(OVERRIDE, override)
+    if built:
+        native_folder().mkdir(parents=True)
+        (native_folder() / "libllama.so").touch()
+    with pytest.raises(TapRefused, match=why):
+        NativeTap()
 
 
 @pytest.mark.parametrize("architecture", UNTAPPABLE)

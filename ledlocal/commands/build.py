@@ -21,12 +21,14 @@ def build(full: bool, into: Path | None, options: tuple[str, ...]) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ledlocal.native import build as build_library
+    from ledlocal.terminal import leave_on_signals
     from ledlocal.values.errors import BadInput
 
     if wrong := [option for option in options if not option.startswith("-D")]:
         raise BadInput(f"{wrong[0]!r} is no cmake option of the form -DNAME=VALUE")
     if options and not full:
         raise BadInput(f"{options[0]} needs --full: without it no backend is compiled")
+    leave_on_signals()
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                   console=Console(stderr=True)) as bar:
         task = bar.add_task("source")

@@ -42,7 +42,8 @@ def survey() -> Build:
     child = run_child("ledlocal.runtime.build")
     if child.returncode:
         last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
-        raise EngineDied(f"llama.cpp does not load: {last}")
+        kind, _, said = last.partition(": ")
+        raise EngineDied(said if kind.endswith(".BadInput") else f"llama.cpp does not load: {last}")
     answer = json.loads(child.stdout.splitlines()[-1])
     return Build(**answer | {"devices": tuple(Device(**device) for device in answer["devices"])})
 

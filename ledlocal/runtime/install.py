@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from importlib import resources
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -45,6 +46,19 @@ def chosen_folder() -> Path:
     native = native_folder()
     fits = not override and library_in(native, "llama") and version("llama-cpp-python") == PINNED
     return native if fits else stock_folder()
+
+
+def cut_short(library: Path) -> bool:
+    """Whether the end of an ELF file is missing: using one would end the process with SIGBUS."""
+    with library.open("rb") as file:
+        header = file.read(64)
+    if len(header) < 64:
+        return True
+    if not header.startswith(b"\x7fELF\x02\x01"):
+        return False
+    sections, = struct.unpack_from("<Q", header, 40)  # Elf64_Ehdr: e_shoff, e_shentsize, e_shnum
+    size, count = struct.unpack_from("<HH", header, 58)
+    return bool(library.stat().st_size < sections + size * count)
 
 
 def library_in(folder: Path, name: str) -> Path | None:

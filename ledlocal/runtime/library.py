@@ -7,21 +7,25 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ledlocal.runtime.install import OVERRIDE, chosen_folder, library_in, stock_folder
+from ledlocal.runtime.install import OVERRIDE, chosen_folder, cut_short, library_in, native_folder, stock_folder
 from ledlocal.values.errors import BadInput
 
 
 def _load() -> Any:
     folder = chosen_folder()
     try:
+        library = library_in(folder, "llama")
+        if library is not None and cut_short(library):
+            raise OSError(f"{library.name} is cut short")
         if folder != stock_folder():
             # a patched libllama finds its ggml by name, and so the one that is loaded already
             ctypes.CDLL(str(library_in(folder, "ggml") or library_in(stock_folder(), "ggml")))
             os.environ["LLAMA_CPP_LIB_PATH"] = str(folder)
         import llama_cpp.llama_cpp as bindings
     except (OSError, RuntimeError) as error:
-        way = f"; {OVERRIDE}=stock takes the installed one" if folder != stock_folder() else ""
-        raise BadInput(f"llama.cpp's library in {folder} does not load: {error}{way}") from None
+        anew = "; `ledlocal build` makes it anew" if folder == native_folder() else ""
+        stock = f"; {OVERRIDE}=stock takes the installed one" if folder != stock_folder() else ""
+        raise BadInput(f"llama.cpp's library in {folder} does not load: {error}{anew}{stock}") from None
 
     os.environ.pop("LLAMA_CPP_LIB_PATH", None)  # a child chooses for itself
     return bindings

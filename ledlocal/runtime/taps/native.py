@@ -6,6 +6,7 @@ It also takes outputs in several micro-batches, which the plugin does not.
 from __future__ import annotations
 
 import ctypes as c
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledlocal.methods.final import FinalLayer, final_layer
+from ledlocal.runtime.install import OVERRIDE, library_in, native_folder
 from ledlocal.runtime.library import C, is_native
 from ledlocal.runtime.llama import Context, ContextParams
 from ledlocal.runtime.taps.protocol import TOP
@@ -35,6 +37,15 @@ def _function(name: str, *arguments: Any, result: Any = c.c_int32) -> Any:
     return function
 
 
+def _absence() -> str:
+    """Why the library that is loaded has no patch, and what gives one that has."""
+    if not library_in(native_folder(), "llama"):
+        return "the patched llama.cpp is not built; `ledlocal build` makes it"
+    if override := os.environ.get(OVERRIDE):
+        return f"{OVERRIDE}={override} asks for a llama.cpp without the patch; the patched one is built"
+    return "the patched llama.cpp was built for another llama-cpp-python; `ledlocal build` makes it anew"
+
+
 def _int32(values: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int32]:
     return np.ascontiguousarray(values, np.int32)
 
@@ -50,7 +61,7 @@ class NativeTap:
         Raises TapRefused if the library that is loaded has no patch.
         """
         if not is_native():
-            raise TapRefused("the patched llama.cpp is not built; `ledlocal build` makes it")
+            raise TapRefused(_absence())
         pointer, number = c.c_void_p, c.c_int32
         self._set = _function("llama_tap_set", c.POINTER(_Params))
         self._reason = _function("llama_tap_reason", result=c.c_char_p)
