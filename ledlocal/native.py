@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from importlib import resources
 from importlib.metadata import version
@@ -42,6 +42,8 @@ _TELLING = tuple(map(re.compile, (
 
 _running: set[subprocess.Popen[str]] = set()
 """Programs that a build has started, each the leader of a process group."""
+_ended = threading.Event()
+"""The build was ended: a program that is only just starting ends at once."""
 
 Progress = Callable[[str, int, int], None]
 """What is done now, steps done, steps in all."""
@@ -114,19 +116,21 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
     options = [*OPTIONS, *shlex.split(os.environ.get("CXXFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     sources = [*_unity_files(llama / "src" / "models", made), *sorted((llama / "src").glob("*.cpp"))]
     objects = [made / f"{path.stem}.o" for path in sources]
+    _ended.clear()
     with ThreadPoolExecutor(_cores()) as pool:
-        jobs = [pool.submit(_run, f"compile {path.name}", *compiler, *options, "-c", str(path), "-o", str(made_of))
-                for path, made_of in zip(sources, objects, strict=True)]
         try:
-            for done, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                progress("compile", done, len(jobs))
+            left = {pool.submit(_run, f"compile {path.name}", *compiler, *options, "-c", str(path), "-o", str(made_of))
+                    for path, made_of in zip(sources, objects, strict=True)}
+            while left:
+                done, left = wait(left, 0.2, FIRST_COMPLETED)  # a signal that another thread took is seen between two
+                for job in done:
+                    job.result()
+                progress("compile", len(sources) - len(left), len(sources))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            while any(job.running() for job in jobs):
-                for child in tuple(_running):
-                    _end(child)
-                time.sleep(0.05)
+            _ended.set()
+            for child in tuple(_running):
+                _end(child)
             raise
     ggml = stock_folder()
     name = ["-Wl,-install_name,@rpath/libllama.dylib"] if sys.platform == "darwin" else ["-Wl,-soname,libllama.so.0"]
@@ -202,6 +206,8 @@ def _run(what: str, *command: str, **environ: str) -> None:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, errors="backslashreplace", process_group=0, env={**os.environ, **environ})
     _running.add(child)
+    if _ended.is_set():
+        _end(child)
     try:
         out, err = child.communicate()
     except BaseException:

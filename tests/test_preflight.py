@@ -60,7 +60,9 @@ def test_models_of_every_recipe_pass(architecture: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("architecture", "key", "value"), [
     ("granitehybrid", "ssm.inner_size", 7), ("granitehybrid", "ssm.group_count", 0), ("plamo2", "ssm.group_count", 3),
     ("granitehybrid", "ssm.time_step_rank", 0), ("hy_v4", "attention.key_length_mla", 7),
-    ("hy_v4", "attention.value_length_mla", 0), ("gemma2", "attention.sliding_window", 2**31),
+    ("hy_v4", "attention.value_length_mla", 0),
+    ("hy_v4", "attention.key_length", 16), ("qwen35", "ssm.inner_size", 7),
+    ("gemma2", "attention.sliding_window", 2**31),
     ("phi2", "rope.dimension_count", 0), ("qwen3", "rope.dimension_count", 6), ("qwen3moe", "expert_used_count", 0)])
 def test_what_other_graphs_assert(architecture: str, key: str, value: int, tmp_path: Path) -> None:
     path = tiny_model(tmp_path / "model.gguf", architecture)

@@ -29,6 +29,8 @@ EQUAL_HEADS = FULL_ROTATION | _names("""
     openelm phi2 phi3 qwen qwen35 qwen35moe qwen3next qwen4exp refact spark2_5 stablelm starcoder
     """)
 """Their graphs assert key_length == value_length."""
+LATENT = _names("deepseek2 deepseek2-ocr deepseek32 dots3note glm-dsa hy_v4 kimi-k3 kimi-linear")
+"""With latent attention their KV cache holds the compressed row and the rotated one, one behind the other."""
 RECURRENT = _names("mamba mamba2 rwkv6 rwkv6qwen2 rwkv7 arwkv7")
 """Without attention (llm_arch_is_recurrent)."""
 ARCHITECTURES = EQUAL_HEADS | RECURRENT | _names("""

@@ -14,7 +14,14 @@ import re
 
 import numpy as np
 
-from ledlocal.runtime.architectures import ARCHITECTURES, EQUAL_HEADS, FULL_ROTATION, NOT_FOR_CHAT, RECURRENT
+from ledlocal.runtime.architectures import (
+    ARCHITECTURES,
+    EQUAL_HEADS,
+    FULL_ROTATION,
+    LATENT,
+    NOT_FOR_CHAT,
+    RECURRENT,
+)
 from ledlocal.runtime.ggml_types import MATRIX_TYPES
 from ledlocal.runtime.header import Header, TensorInfo, read_header
 from ledlocal.runtime.keys import Keys
@@ -106,6 +113,10 @@ def _heads(keys: Keys) -> None:
     if any(latent) and not (all(latent) and latent[0] > rotated):
         keys.refuse(keys.own("attention.key_length_mla"), f"is {latent[0]} with value_length_mla {latent[1]} and "
                     f"{rotated} rotated dimensions")
+    rank = keys.integer("attention.kv_lora_rank", 0, 1 << 16, 0)
+    if name in LATENT and all(latent) and keys.own("rope.dimension_count") in known and key != rank + rotated:
+        keys.refuse(keys.own("attention.key_length"), f"is {key}, not kv_lora_rank {rank} and {rotated} rotated "
+                    "dimensions")
     if keys.own("attention.key_length_swa") in known:
         return
     if name in EQUAL_HEADS and key != value:
@@ -134,12 +145,16 @@ def _experts(keys: Keys) -> None:
 
 
 def _state_space(keys: Keys) -> None:
-    """What src/models/mamba-base.cpp, jamba.cpp, granite-hybrid.cpp and plamo2.cpp assert."""
+    """What src/models/mamba-base.cpp, jamba.cpp, granite-hybrid.cpp, plamo2.cpp and qwen35.cpp assert."""
     name = keys.header.architecture
     inner = keys.integer("ssm.inner_size", 1, 1 << 20, 0)
     width = keys.integer("embedding_length", 1, 1 << 20)
     if name in ("jamba", "granitehybrid") and inner != 2 * width:
         keys.refuse(keys.own("ssm.inner_size"), f"is {inner}; {name} needs twice the embedding_length {width}")
+    if name in ("qwen35", "qwen35moe", "qwen3next"):
+        state, heads = (keys.integer(f"ssm.{part}", 1, 1 << 16) for part in ("state_size", "time_step_rank"))
+        if inner != state * heads:
+            keys.refuse(keys.own("ssm.inner_size"), f"is {inner}, not state_size {state} times time_step_rank {heads}")
     if name == "plamo2":
         keys.integer("ssm.group_count", 0, 0, 0)
     if name in ("mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "nemotron_h_moe"):
