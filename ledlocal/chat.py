@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,6 +23,9 @@ from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Loaded
 from ledlocal.values.file_identity import file_identity
+
+TWICE_S = 0.7
+"""Ctrl-C at the prompt within this time after it stopped a reply is the second of two."""
 
 
 class Chat:
@@ -50,6 +55,8 @@ class Chat:
         self.depth = settings.deepest()
         """Exploration depth that the engine was started for."""
         self._replying = False
+        self._stopped = -math.inf
+        """When the last stopped reply ended."""
         self.keeps = path is not None
         """Whether conversations are kept unless the user names a file."""
         self.loaded: Loaded = self._engine.loaded
@@ -119,6 +126,7 @@ class Chat:
         end = reply.finished
         if end.finish == "cancelled":
             self._hold()
+            self._stopped = time.monotonic()
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
         self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
@@ -193,7 +201,7 @@ class Chat:
                 break
             except KeyboardInterrupt:
                 console.err.write("\n")
-                if interrupted:
+                if interrupted or time.monotonic() - self._stopped < TWICE_S:
                     return INTERRUPTED
                 interrupted = True
                 console.info("Ctrl-C again or Ctrl-D leaves")

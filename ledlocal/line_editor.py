@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -36,10 +36,10 @@ class LineEditor:
 
     def __init__(self, typed: Typed, color: bool, history: bool = True) -> None:
         """`history`: lines are kept for the next session."""
-        self._typed = typed
+        self._typed, self._draft = typed, ""
         self._session: PromptSession[str] = PromptSession(
             history=_history() if history else InMemoryHistory(), completer=Commands(), complete_while_typing=False,
-            key_bindings=_keys(),
+            key_bindings=_keys(lambda: self._draft),
             multiline=True, prompt_continuation=". ", enable_open_in_editor=True, enable_suspend=True,
             tempfile_suffix=".txt", color_depth=None if color else ColorDepth.DEPTH_1_BIT)
 
@@ -47,7 +47,8 @@ class LineEditor:
         """A line, or several. Raises EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C, SystemExit on SIGTERM, SIGHUP."""
         before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
-            return self._session.prompt(prompt, default=self._pending())
+            self._draft = self._pending()
+            return self._session.prompt(prompt, default=self._draft)
         except _Leave as leave:
             raise SystemExit(leave.code) from None
         finally:
@@ -109,10 +110,10 @@ class Commands(Completer):
         return [choice for choice in (NAMES if name == "/set" else usage.split("|")) if choice.islower()]
 
 
-def _keys() -> KeyBindings:
+def _keys(draft: Callable[[], str]) -> KeyBindings:
     """Enter sends, unless the line ends in a backslash or quotes are open; Alt-Enter begins a new line.
 
-    Ctrl-C drops what is typed.
+    Ctrl-C drops what is typed; on a draft that nobody touched it is what it is on an empty line.
     """
     keys = KeyBindings()
 
@@ -127,7 +128,7 @@ def _keys() -> KeyBindings:
         else:
             buffer.validate_and_handle()
 
-    @keys.add("c-c", filter=Condition(lambda: bool(get_app().current_buffer.text)))
+    @keys.add("c-c", filter=Condition(lambda: get_app().current_buffer.text not in ("", draft())))
     def _drop(event: KeyPressEvent) -> None:
         event.app.exit(result="")
 

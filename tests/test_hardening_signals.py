@@ -116,7 +116,7 @@ def test_ctrl_c_twice_at_the_prompt_leaves(session: Callable[..., Terminal]) -> 
         terminal.type("\x03")
         terminal.wait_for("finish: cancelled")
         terminal.wait_for(READY)
-        time.sleep(0.1)  # typed faster than that, both would be one signal
+        time.sleep(1)  # sooner it would be the second of two
         terminal.type("\x03")
         terminal.wait_for("Ctrl-C again or Ctrl-D leaves\r\n" + READY)
         time.sleep(0.1)

@@ -151,7 +151,9 @@ def test_lines_typed_under_an_answer_that_is_stopped_wait_as_a_draft(terminal: T
     terminal.wait_for("cancelled")
     terminal.wait_for("three")
     terminal.wait_for("four")
+    time.sleep(1)  # or it would be the second of two
     terminal.type("\x03")  # drops the draft
+    terminal.wait_for("Ctrl-C again or Ctrl-D leaves")
     terminal.wait_for(READY)
     terminal.type("draft\x03")
     terminal.wait_for(READY)
@@ -165,3 +167,20 @@ def test_nothing_is_left_of_loading_when_lines_are_typed_meanwhile() -> None:
         terminal.type("ahead\n")
         shown = terminal.wait_for("changed 0")
         assert shown.index("ahead") > shown.index("Ctrl-D leaves")
+
+
+@pytest.mark.parametrize("ahead", ["", "three\n"])
+def test_ctrl_c_twice_under_an_answer_leaves(terminal: Terminal, ahead: str) -> None:
+    """The first one has stopped it before the second one comes."""
+    terminal.wait_for(READY)
+    terminal.type("one\n")
+    terminal.wait_for("changed 0")
+    terminal.wait_for(READY)
+    terminal.type("two\n")
+    terminal.wait_for("slow")
+    terminal.type(ahead)
+    terminal.type("\x03")
+    terminal.wait_for("cancelled")
+    terminal.wait_for(READY)
+    terminal.type("\x03")
+    assert terminal.process.wait(10) == 130
