@@ -4,8 +4,7 @@
     python benchmarks/engine_speed.py model.gguf --rounds 10 --tokens 32
 
 Prints ratios of minima and medians. `bare` is llama_decode with llama.cpp's own sampler chain (top-k 20, top-p 0.95,
-temperature 0.6); `standard` is the same law through the engine; `led` explores at exactly 7 %
-of the tokens.
+temperature 0.6); `standard` is the same law through the engine; `led` explores at a share of the tokens (`--rate`).
 `--memory WHO` loads one of them alone and prints the peak of its resident memory.
 """
 
@@ -41,7 +40,7 @@ class ForcedCoin(LatentExploration):
         self.tossed = self.explored = 0
 
     def explores(self, step: Step) -> NDArray[np.bool_]:
-        """Where the share falls behind."""
+        """Where the share falls behind; one row at a time."""
         self.tossed += 1
         explores = self.explored + 1 <= self._rate * self.tossed
         self.explored += explores

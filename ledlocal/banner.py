@@ -18,7 +18,7 @@ def banner(console: Console, loaded: Loaded, settings: Settings) -> None:
     if model.think_end:
         console.info(f"markers   {model.think_start or 'opened by the template'} … {model.think_end}, "
                      f"found by {model.think_found}")
-    for notice in (*loaded.notices, *settings.without_effect(loaded)):
+    for notice in (*loaded.notices, *settings.notices(loaded)):
         console.note(notice)
 
 

@@ -56,7 +56,7 @@ class Chat:
         """Exploration depth that the engine was started for."""
         self._replying = False
         self._stopped = -math.inf
-        """When the last stopped reply ended."""
+        """When the last reply ended, if it was stopped."""
         self.keeps = path is not None
         """Whether conversations are kept unless the user names a file."""
         self.loaded: Loaded = self._engine.loaded
@@ -78,14 +78,10 @@ class Chat:
     def reply(self, text: str) -> Reply:
         """Answer a message as the next turn.
 
-        Raises LedlocalError; the message and what had come of its answer are kept then. BadInput: the message cannot
-        be answered, and a file that it began with stays with it, away from the next one.
+        Raises LedlocalError; the message, with the file it began with, and what had come of its answer are kept then.
         """
-        try:
-            return self._generate(self.conversation, Turn(self.attached + text))
-        except BadInput:
-            self.attached = ""
-            raise
+        turn, self.attached = Turn(self.attached + text), ""
+        return self._generate(self.conversation, turn)
 
     def again(self, text: str | None = None) -> Reply:
         """Answer the last message, or `text` in its place, with other random numbers. Raises LedlocalError."""
@@ -124,9 +120,9 @@ class Chat:
             raise
         self._replying = False
         end = reply.finished
+        self._stopped = time.monotonic() if end.finish == "cancelled" else -math.inf
         if end.finish == "cancelled":
             self._hold()
-            self._stopped = time.monotonic()
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
         self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
@@ -159,8 +155,6 @@ class Chat:
         if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[len(kept.turns):]):
             return
         self.conversation = kept.with_turn(turn)
-        if not turn.unanswered and turn.user.startswith(self.attached):
-            self.attached = ""
 
     def _keep_partial(self, kept: Conversation, turn: Turn, partial: Partial) -> None:
         """What was said before an engine died or a terminal was closed can go on."""
@@ -174,7 +168,7 @@ class Chat:
 
     def ask_once(self, text: str, show: bool = True) -> Reply:
         """One answer: shown with its statistics, or only returned."""
-        for notice in (*self.loaded.notices, *self.settings.without_effect(self.loaded)):
+        for notice in (*self.loaded.notices, *self.settings.notices(self.loaded)):
             self.console.note(notice)
         reply = self._generate(self.conversation, Turn(text), show)
         if show:

@@ -36,7 +36,11 @@ class LineEditor:
 
     def __init__(self, typed: Typed, color: bool, history: bool = True) -> None:
         """`history`: lines are kept for the next session."""
-        self._typed, self._draft = typed, ""
+        self._typed = typed
+        self._draft = ""
+        """What the line began with."""
+        self._drafts: list[str] = []
+        """Lines that wait to be sent by hand."""
         self._session: PromptSession[str] = PromptSession(
             history=_history() if history else InMemoryHistory(), completer=Commands(), complete_while_typing=False,
             key_bindings=_keys(lambda: self._draft),
@@ -49,6 +53,9 @@ class LineEditor:
         try:
             self._draft = self._pending()
             return self._session.prompt(prompt, default=self._draft)
+        except KeyboardInterrupt:
+            self._drafts.clear()
+            raise
         except _Leave as leave:
             raise SystemExit(leave.code) from None
         finally:
@@ -56,14 +63,17 @@ class LineEditor:
                 signal.signal(number, handler)
 
     def _pending(self) -> str:
-        """What was typed meanwhile is queued behind what this editor has left; if it is held, it is a draft instead."""
+        """What was typed meanwhile is queued behind what this editor has left. If it is held, its lines are drafts, one
+        by one, and so is what is typed after them; the first of them.
+        """
         source = self._session.input
         keys = [*get_typeahead(source), *_keys_of(self._typed.take())]
         held, self._typed.held = self._typed.held, False
-        if held:
-            return _text(keys)
-        store_typeahead(source, keys)
-        return ""
+        if not held and not self._drafts:
+            store_typeahead(source, keys)
+            return ""
+        self._drafts += filter(None, _text(keys).split("\n"))
+        return self._drafts.pop(0) if self._drafts else ""
 
     def _leave(self, number: int, _frame: FrameType | None) -> None:
         """End the editing from within its own loop: only so does it put the terminal's modes back."""
@@ -158,7 +168,7 @@ def _text(keys: list[KeyPress]) -> str:
             text = text[:-1]
         elif key.data.isprintable():
             text += key.data
-    return text.strip("\n")
+    return text
 
 
 class _History(FileHistory):

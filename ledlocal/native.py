@@ -62,6 +62,7 @@ def build(progress: Progress, full: Sequence[str] | None = None, into: Path | No
     if (found := version("llama-cpp-python")) != PINNED:
         raise BadInput(f"the patch is for llama-cpp-python {PINNED}, and {found} is installed")
     target = into or native_folder()
+    _ended.clear()
     try:
         with tempfile.TemporaryDirectory(prefix="ledlocal-build-") as folder:
             work = Path(folder)
@@ -116,7 +117,6 @@ def _compile(llama: Path, made: Path, progress: Progress) -> None:
     options = [*OPTIONS, *shlex.split(os.environ.get("CXXFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     sources = [*_unity_files(llama / "src" / "models", made), *sorted((llama / "src").glob("*.cpp"))]
     objects = [made / f"{path.stem}.o" for path in sources]
-    _ended.clear()
     with ThreadPoolExecutor(_cores()) as pool:
         try:
             left = {pool.submit(_run, f"compile {path.name}", *compiler, *options, "-c", str(path), "-o", str(made_of))

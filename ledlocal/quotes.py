@@ -7,11 +7,11 @@ QUOTES = '"""'
 
 def is_open(text: str) -> bool:
     """Whether quotes that begin the text are not closed yet."""
-    text = text.strip()
-    return text.startswith(QUOTES) and (len(text) < 2 * len(QUOTES) or not text.endswith(QUOTES))
+    return text.lstrip().startswith(QUOTES) and text.count(QUOTES) == 1
 
 
 def unquoted(text: str) -> str:
-    """The text between its quotes, or all of it."""
-    text = text.strip()
-    return text.removeprefix(QUOTES).removesuffix(QUOTES) if text.startswith(QUOTES) else text
+    """The text between quotes around all of it; any other as it is, such as code that begins with a docstring."""
+    bare = text.strip()
+    around = bare.startswith(QUOTES) and bare.endswith(QUOTES) and bare.count(QUOTES) == 2
+    return bare.removeprefix(QUOTES).removesuffix(QUOTES) if around else text

@@ -117,22 +117,23 @@ class Settings:
             seed=self.seed, problem=str(turn) if turn else "", first_sample=attempt, max_tokens=self.max_tokens,
             reasoning_budget=self.budget, reasoning=self.reasoning, stop=self.stop, detail=self.detail)
 
-    def without_effect(self, loaded: Loaded) -> list[str]:
+    def notices(self, loaded: Loaded) -> list[str]:
         """Sentences about what is not as chosen: values that no phase they were chosen for looks at, or cut ones."""
         chosen = {"thinking": self.thinking, "answer": self.answer}
-        used = {phase: _used(self.sampling(phase, loaded)) for phase in PHASES}
+        sampling = {phase: self.sampling(phase, loaded) for phase in PHASES}
         names = [name for name, (key, _) in (_SAMPLING | _LED).items()
                  if (asked := [phase for phase in PHASES if key in chosen[phase]])
-                 and not any(name in used[phase] for phase in asked)]
-        methods = dict.fromkeys(self.sampling(phase, loaded).method for phase in PHASES)
+                 and not any(name in _used(sampling[phase]) for phase in asked)]
+        methods = dict.fromkeys(sampling[phase].method for phase in PHASES)
         said = [f"without effect: method {' and '.join(methods)} does not use {', '.join(names)}"] if names else []
         if loaded.tap == "none" and "method" not in self.thinking:
             said.append("no tap runs, so no layer is read: method standard in place of led")
-        led = self.sampling("thinking", loaded).led
-        most = loaded.model.layers - (led.layers == "reference")  # layers 1 ... L-2 or L-1, and the final one
-        if "d" in self.thinking and self.sampling("thinking", loaded).method == "led" and led.d > most:
-            said.append(f"d {led.d} is more than this model has layers for: it is {most}")
-        return said
+        for phase in PHASES:
+            led = sampling[phase].led
+            most = loaded.model.layers - (led.layers == "reference")  # layers 1 ... L-2 or L-1, and the final one
+            if "d" in chosen[phase] and sampling[phase].method == "led" and led.d > most:
+                said.append(f"d {led.d} is more than this model has layers for: it is {most}")
+        return list(dict.fromkeys(said))
 
     def deepest(self) -> int:
         """Largest exploration depth that was asked for, or the default's."""

@@ -131,15 +131,15 @@ def _seed(chat: Chat, rest: str) -> None:
 
 def _change(chat: Chat, name: str, value: str) -> None:
     settings = chat.settings.with_value(name, value)
+    settings.request(chat.loaded)  # refuses a value out of range while the old settings still stand
     if settings.deepest() > chat.depth:
         raise BadInput(f"{name} {value}: the model was loaded for a depth of {chat.depth}; start with --d {value}")
-    settings.request(chat.loaded)  # refuses a value out of range while the old settings still stand
     chat.settings = settings
     _show_params(chat)
 
 
 def _show_params(chat: Chat) -> None:
-    chat.say("\n".join([*chat.settings.describe(chat.loaded), *chat.settings.without_effect(chat.loaded)]))
+    chat.say("\n".join([*chat.settings.describe(chat.loaded), *chat.settings.notices(chat.loaded)]))
 
 
 def _stats(chat: Chat, _rest: str) -> None:

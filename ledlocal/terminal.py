@@ -9,7 +9,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Literal, TextIO
 
@@ -147,8 +147,11 @@ class Console:
             self.err.write(f"{what} ...", DIM)
         try:
             yield erase
-        finally:
-            erase()
+        except BaseException:
+            with suppress(OutOfResources, OSError):  # the first error is the one to tell
+                erase()
+            raise
+        erase()
 
     def ask(self, prompt: str) -> str:
         """Read a line where there is no line editor. Raises EOFError at the end, KeyboardInterrupt on Ctrl-C."""

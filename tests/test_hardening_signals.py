@@ -172,12 +172,15 @@ def test_signals_end_it_and_put_the_terminal_back(
         assert "Traceback" not in terminal.shown()
 
 
-@pytest.mark.parametrize("where", ["prompt", "decode"])
+@pytest.mark.parametrize("where", ["prompt", "prefill", "decode"])
 def test_a_closed_window_ends_it(where: str, session: Callable[..., Terminal]) -> None:
     with session() as terminal:
         terminal.wait_for(PROMPT)
         if where == "decode":
             ask(terminal)
+        elif where == "prefill":
+            ask_at_length(terminal, 0)
+            terminal.wait_for("reading the prompt")
         worker = terminal.worker
         terminal.hang_up()
         assert terminal.process.wait(5) == 128 + signal.SIGHUP

@@ -12,10 +12,10 @@ from ledlocal.line_editor import _keys_of, _text
 
 @pytest.mark.parametrize("data, text", [
     (b"one\ntwo\rdraft", "one\ntwo\ndraft"),
-    (b"\n", ""),
-    (b"abc\x7f\x08d\n", "ad"),
-    (b"a\x1b\rb\n", "a\nb"),  # Alt-Enter
-    (b"a\x1b[Ab\x1bOPc\x1b[1;5Dd\n", "abcd"),  # arrows and F keys
+    (b"\n", "\n"),
+    (b"abc\x7f\x08d", "ad"),
+    (b"a\x1b\rb", "a\nb"),  # Alt-Enter
+    (b"a\x1b[Ab\x1bOPc\x1b[1;5Dd", "abcd"),  # arrows and F keys
     ("käse\n🙂".encode(), "käse\n🙂"),
     (b"a\tb\x01c\xff", "abc"),
 ])

@@ -99,7 +99,7 @@ def test_values_that_nothing_looks_at_are_named() -> None:
         settings = Settings(seed=1)
         for name, text in values:
             settings = settings.with_value(name, text)
-        return settings.without_effect(LOADED)
+        return settings.notices(LOADED)
 
     assert said(("temp", "1"), ("d", "3")) == []
     assert said(("d", "4")) == ["d 4 is more than this model has layers for: it is 3"]
@@ -114,6 +114,6 @@ def test_values_that_nothing_looks_at_are_named() -> None:
 
 def test_a_run_without_a_tap_says_that_it_does_not_explore() -> None:
     loaded = replace(LOADED, tap="none")
-    assert Settings(seed=1).without_effect(loaded) == [
+    assert Settings(seed=1).notices(loaded) == [
         "no tap runs, so no layer is read: method standard in place of led"]
-    assert Settings(seed=1).with_value("method", "standard").without_effect(loaded) == []
+    assert Settings(seed=1).with_value("method", "standard").notices(loaded) == []

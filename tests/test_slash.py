@@ -291,25 +291,17 @@ def test_an_attached_file_waits_for_the_next_message(talk: Callable[..., str], e
     assert asked(engine, 2) == ["a", "two", "n.txt:\nnotes\n\nb"]
 
 
-def test_an_attached_file_stays_until_it_is_answered(talk: Callable[..., str], engine: FakeEngine,
-                                                     tmp_path: Path) -> None:
+@pytest.mark.parametrize(("error", "hint"), [
+    (BadInput("the prompt is 300 tokens long"), "the message is kept: /edit changes it, /regen answers it\n"),
+    (EngineDied("engine died"), "/regen answers the last message with a new engine\n")])
+def test_an_attached_file_stays_with_its_message(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path,
+                                                 error: Exception, hint: str) -> None:
     (tmp_path / "n.txt").write_text("notes")
-    engine.enqueue([EngineDied("engine died")])
-    for answer in ("one", "two"):
-        engine.enqueue(reply(answer))
-    talk(f"/read {tmp_path}/n.txt", "a", "b", "c", path=tmp_path / "own.jsonl")
-    assert asked(engine, 1) == ["n.txt:\nnotes\n\nb"]
-    assert asked(engine, 2)[-1] == "c"
-
-
-def test_an_attached_file_that_is_refused_stays_with_its_message(talk: Callable[..., str], engine: FakeEngine,
-                                                     tmp_path: Path) -> None:
-    (tmp_path / "n.txt").write_text("notes")
-    engine.enqueue([BadInput("the prompt is 300 tokens long")])
+    engine.enqueue([error])
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))
     shown = talk(f"/read {tmp_path}/n.txt", "a", "/regen", "b")
-    assert "the message is kept: /edit changes it, /regen answers it\n" in shown
+    assert hint in shown
     assert asked(engine, 1) == ["n.txt:\nnotes\n\na"]
     assert asked(engine, 2) == ["n.txt:\nnotes\n\na", "one", "b"]
 
@@ -363,7 +355,10 @@ def test_a_depth_that_was_not_loaded_is_refused_at_once(talk: Callable[..., str]
 def test_quotes_around_several_lines(talk: Callable[..., str], engine: FakeEngine) -> None:
     for answer in ("one", "two"):
         engine.enqueue(reply(answer))
-    talk('"""first', "second", 'third"""', '"""x"""')
+    engine.enqueue(reply("three"))
+    code = '"""Doc."""\ndef f():\n    """More."""'
+    talk('"""first', "second", 'third"""', '"""x"""', code)
+    assert asked(engine, 2)[-1] == code
     assert asked(engine, 0) == ["first\nsecond\nthird"]
     assert asked(engine, 1)[-1] == "x"
 

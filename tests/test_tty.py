@@ -66,13 +66,18 @@ def test_sigterm_at_the_prompt_puts_the_terminal_back(terminal: Terminal) -> Non
     assert termios.tcgetattr(terminal.slave) == terminal.modes
 
 
-def test_keys_while_it_answers(terminal: Terminal) -> None:
+def answering(terminal: Terminal) -> None:
+    """The first question was answered; the answer to the second one comes slowly."""
     terminal.wait_for(READY)
     terminal.type("one\n")
     terminal.wait_for("changed 0")
     terminal.wait_for(READY)
     terminal.type("two\n")
     terminal.wait_for("slow")
+
+
+def test_keys_while_it_answers(terminal: Terminal) -> None:
+    answering(terminal)
     terminal.process.send_signal(signal.SIGINT)
     terminal.wait_for("cancelled")
     terminal.wait_for(READY)
@@ -138,20 +143,19 @@ def test_lines_typed_at_any_moment_are_sent_one_by_one_in_their_order(seed: int)
     assert json.loads(shown) == wanted
 
 
-def test_lines_typed_under_an_answer_that_is_stopped_wait_as_a_draft(terminal: Terminal) -> None:
-    terminal.wait_for(READY)
-    terminal.type("one\n")
-    terminal.wait_for("changed 0")
-    terminal.wait_for(READY)
-    terminal.type("two\n")
-    terminal.wait_for("slow")
+def test_lines_typed_under_an_answer_that_is_stopped_wait_as_drafts_one_by_one(terminal: Terminal) -> None:
+    answering(terminal)
     terminal.type("three\nfour\n")
     time.sleep(0.2)
     terminal.process.send_signal(signal.SIGINT)
     terminal.wait_for("cancelled")
     terminal.wait_for("three")
+    assert "four" not in terminal.shown()
+    terminal.type("\n")
+    terminal.wait_for("deep")
+    terminal.type("\x05")
+    terminal.wait_for("changed 0")
     terminal.wait_for("four")
-    time.sleep(1)  # or it would be the second of two
     terminal.type("\x03")  # drops the draft
     terminal.wait_for("Ctrl-C again or Ctrl-D leaves")
     terminal.wait_for(READY)
@@ -172,12 +176,7 @@ def test_nothing_is_left_of_loading_when_lines_are_typed_meanwhile() -> None:
 @pytest.mark.parametrize("ahead", ["", "three\n"])
 def test_ctrl_c_twice_under_an_answer_leaves(terminal: Terminal, ahead: str) -> None:
     """The first one has stopped it before the second one comes."""
-    terminal.wait_for(READY)
-    terminal.type("one\n")
-    terminal.wait_for("changed 0")
-    terminal.wait_for(READY)
-    terminal.type("two\n")
-    terminal.wait_for("slow")
+    answering(terminal)
     terminal.type(ahead)
     terminal.type("\x03")
     terminal.wait_for("cancelled")

@@ -43,7 +43,8 @@ class Configured(click.Command):
         _refuse_clusters(self, args)
         for option in _options(self):
             option.envvar = variable(option)
-        _point_out_misspelt(self)
+        if not extra.get("resilient_parsing"):  # not while a shell completes
+            _point_out_misspelt(self)
         if not {"-h", "--help"}.intersection(args):
             extra.setdefault("default_map", defaults(self, read_config()))
         return super().make_context(info_name, args, parent, **extra)
@@ -52,9 +53,8 @@ class Configured(click.Command):
 def _point_out_misspelt(command: click.Command) -> None:
     """A variable that is nearly an option's would be ignored."""
     known = [variable(option) for option in _options(command)]
-    for name in sorted(os.environ.keys() - set(known)):
-        near = get_close_matches(name, known, 1, 0.85) if name.startswith("LEDLOCAL_") else []
-        if near and name not in VARIABLES:
+    for name in sorted(os.environ.keys() - {*known, *VARIABLES}):
+        if name.startswith("LEDLOCAL_") and (near := get_close_matches(name, known, 1, 0.85)):
             click.echo(f"note: {safe_line(name)} is not read; {near[0]} is", err=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from ledlocal.runtime.child import run_child
-from ledlocal.values.errors import EngineDied
+from ledlocal.values.errors import BadInput, EngineDied
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,14 @@ class Build:
 
 
 def survey() -> Build:
-    """Ask the installed library. Raises EngineDied if it cannot even be loaded."""
+    """Ask the chosen library. Raises BadInput if it cannot be loaded, EngineDied if its process dies of it."""
     child = run_child("ledlocal.runtime.build")
     if child.returncode:
         last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
-        kind, _, said = last.partition(": ")
-        raise EngineDied(said if kind.endswith(".BadInput") else f"llama.cpp does not load: {last}")
+        raise EngineDied(f"llama.cpp does not load: {last}")
     answer = json.loads(child.stdout.splitlines()[-1])
+    if "error" in answer:
+        raise BadInput(answer["error"])
     return Build(**answer | {"devices": tuple(Device(**device) for device in answer["devices"])})
 
 
@@ -65,5 +66,14 @@ def _look() -> Build:
                  is_native(), not amx.usable(), tuple(devices))
 
 
+def main() -> None:
+    """Look for survey."""
+    try:
+        answer = asdict(_look())
+    except BadInput as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer))
+
+
 if __name__ == "__main__":
-    print(json.dumps(asdict(_look())))
+    main()
