@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tiny_models import tiny_model
 from worker_processes import linux
 
 from ledlocal.models import DEMO
+from ledlocal.runtime.install import stock_folder
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.client import Worker
 from ledlocal.worker.server import SLACK
@@ -101,6 +103,27 @@ def test_little_memory(mib: int, tmp_path: Path) -> None:
     one_line(limited("AS", mib << 20, cache=tmp_path), 3, 4)
 
 
+LOAD = """
+import llama_cpp, resource
+import ledlocal.runtime.install, ledlocal.values.errors as errors
+pages = int(open('/proc/self/statm').read().split()[0])
+limit = pages * resource.getpagesize() + (1 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    import ledlocal.runtime.library
+except errors.OutOfResources as error:
+    print(error)
+"""
+
+
+def test_no_memory_for_the_library_is_no_damage_to_it(tmp_path: Path) -> None:
+    for path in stock_folder().glob("libllama.*"):  # its megabytes are mapped first, whatever the name
+        shutil.copy(path, tmp_path / path.name.replace("llama", "ggml"))
+    done = subprocess.run([sys.executable, "-P", "-c", LOAD], capture_output=True, text=True, check=False,
+                          env={**os.environ, "LEDLOCAL_LIBRARY": str(tmp_path)})
+    assert done.stdout.startswith(f"not enough memory to load llama.cpp's library in {tmp_path}: "), done.stderr
+
+
 RENDER = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
@@ -116,8 +139,10 @@ def test_a_template_renders_under_a_limit_lower_than_its_own() -> None:
 
 SHORT = """
 import resource
+import shutil
 from pathlib import Path
 from ledlocal.models import DEMO
+from ledlocal.runtime.install import stock_folder
 from ledlocal.values.errors import EngineDied, OutOfResources
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.client import Worker
@@ -191,6 +216,7 @@ def held(pid="self"):
 CYCLES = HELD + """
 from ledlocal.engine.engine import Engine
 from ledlocal.models import DEMO
+from ledlocal.runtime.install import stock_folder
 from ledlocal.values.params import EngineOptions, Message, Request
 for i in range(500):
     with Engine(EngineOptions(str(DEMO), context=256, threads=1)) as engine:

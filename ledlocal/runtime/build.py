@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from ledlocal.runtime.child import run_child
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,18 @@ class Build:
 
 
 def survey() -> Build:
-    """Ask the chosen library. Raises BadInput if it cannot be loaded, EngineDied if its process dies of it."""
+    """Ask the chosen library.
+
+    Raises BadInput if it cannot be loaded, OutOfResources if there is no memory for it, EngineDied if its process dies
+    of it.
+    """
     child = run_child("ledlocal.runtime.build")
     if child.returncode:
         last = child.stderr.strip().rpartition("\n")[2] or f"exit {child.returncode}"
         raise EngineDied(f"llama.cpp does not load: {last}")
     answer = json.loads(child.stdout.splitlines()[-1])
     if "error" in answer:
-        raise BadInput(answer["error"])
+        raise (OutOfResources if answer["short"] else BadInput)(answer["error"])
     return Build(**answer | {"devices": tuple(Device(**device) for device in answer["devices"])})
 
 
@@ -70,8 +74,8 @@ def main() -> None:
     """Look for survey."""
     try:
         answer = asdict(_look())
-    except BadInput as error:
-        answer = {"error": str(error)}
+    except (BadInput, OutOfResources) as error:
+        answer = {"error": str(error), "short": isinstance(error, OutOfResources)}
     print(json.dumps(answer))
 
 

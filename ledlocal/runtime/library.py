@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ledlocal.runtime.install import OVERRIDE, chosen_folder, cut_short, library_in, native_folder, stock_folder
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, OutOfResources
+
+
+def _short_of_memory(message: str) -> bool:
+    """Whether a message of the dynamic linker is about memory. On a noexec mount a reason stands behind these words."""
+    return "annot allocate memory" in message or message.endswith("failed to map segment from shared object")
 
 
 def _load() -> Any:
@@ -23,6 +28,8 @@ def _load() -> Any:
             os.environ["LLAMA_CPP_LIB_PATH"] = str(folder)
         import llama_cpp.llama_cpp as bindings
     except (OSError, RuntimeError) as error:
+        if _short_of_memory(str(error)):
+            raise OutOfResources(f"not enough memory to load llama.cpp's library in {folder}: {error}") from None
         anew = "; `ledlocal build` makes it anew" if folder == native_folder() else ""
         stock = f"; {OVERRIDE}=stock takes the installed one" if folder != stock_folder() else ""
         raise BadInput(f"llama.cpp's library in {folder} does not load: {error}{anew}{stock}") from None
