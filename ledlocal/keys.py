@@ -72,10 +72,12 @@ def _in_foreground(fd: int) -> bool:
 
 
 def _silence(fd: int, modes: list[int | list[bytes | int]]) -> None:
-    """Keys come one by one and are not echoed; signals stay."""
+    """Keys come one by one and are not echoed; signals stay. A read never waits: Ctrl-C throws away what came."""
     silent = list(modes)
-    assert isinstance(silent[3], int)
+    assert isinstance(silent[3], int) and isinstance(silent[6], list)
     silent[3] &= ~(termios.ECHO | termios.ICANON)
+    silent[6] = list(silent[6])
+    silent[6][termios.VMIN] = silent[6][termios.VTIME] = 0
     termios.tcsetattr(fd, termios.TCSANOW, silent)
 
 
@@ -89,11 +91,13 @@ def _suspend(fd: int, modes: list[int | list[bytes | int]]) -> None:
 
 
 def _read(fd: int, stop: int, answer_now: Callable[[], None], typed: Typed) -> None:
-    while stop not in (ready := select.select([fd, stop], [], [])[0]):
-        if fd in ready:
+    while stop not in select.select([fd, stop], [], [])[0]:
+        try:
             data = os.read(fd, 1024)
-            if not data:
-                return
-            if ANSWER_NOW in data:
-                answer_now()
-            typed.add(data.replace(bytes([ANSWER_NOW]), b""))
+        except OSError:  # the terminal was closed
+            return
+        if not data and stop in select.select([stop], [], [], 0.05)[0]:  # a closed one may be readable for ever
+            return
+        if ANSWER_NOW in data:
+            answer_now()
+        typed.add(data.replace(bytes([ANSWER_NOW]), b""))

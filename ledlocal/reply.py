@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ledlocal.keys import Typed, listening
 from ledlocal.terminal import CHANGED, DIM, SAME, Console, Screen, confidence_style
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import EngineDied, LedlocalError
-from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Started, Token
+from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Prefilled, Started, Token
 from ledlocal.values.params import Request
 from ledlocal.wrap import WordWrap
 
@@ -258,11 +259,20 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
         if trace:
             trace.sync()
 
+    wants_answer = threading.Event()
+
+    def answer_now() -> None:
+        wants_answer.set()
+        engine.answer_now()
+
     try:
-        keys = listening(engine.answer_now, typed) if typed is not None else nullcontext()
-        with interrupt_cancels(engine), keys, console.waiting("reading the prompt") as begins:
+        keys = listening(answer_now, typed) if typed is not None else nullcontext()
+        with interrupt_cancels(engine), keys, console.waiting("reading the prompt") as wait:
             for event in engine.generate(request):
-                begins()
+                if isinstance(event, Prefilled):
+                    wait.says(f"reading the prompt: {event.cached} of {event.prompt_tokens} tokens")
+                    continue
+                wait.over()
                 if isinstance(event, Token):
                     if partial:
                         partial.add(event)
@@ -274,6 +284,8 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
                     console.note(event.text)
                 elif isinstance(event, Started):
                     started = event
+                    if wants_answer.is_set():  # a key may come before the engine knows of the request
+                        engine.answer_now()
                 elif isinstance(event, Finished):
                     finished = event
     except BaseException:

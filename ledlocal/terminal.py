@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Literal, TextIO
@@ -21,13 +21,13 @@ INDENT = 10
 Color = Literal["auto", "always", "never"]
 
 DIM = "2"
-SAME = "2;4;36"
-CHANGED = "1;33"
+SAME = "4;38;5;31"
+CHANGED = "1;38;5;163"
 ERROR = "31"
-"""Styles: parameters of the terminal's SGR sequence."""
+"""Styles: parameters of the terminal's SGR sequence. Colours are of its 256: those stand out on white and on black."""
 
-_CONFIDENCE = ((0.2, "38;5;196"), (0.4, "38;5;208"), (0.6, "38;5;220"), (0.8, "38;5;149"), (0.95, "38;5;71"))
-"""Up to which probability of the favourite token a token has a colour of the terminal's 256: red to green."""
+_CONFIDENCE = ((0.2, "38;5;160"), (0.4, "38;5;166"), (0.6, "38;5;136"), (0.8, "38;5;64"), (0.95, "38;5;28"))
+"""Up to which probability of the favourite token a token has a colour: red to green."""
 
 
 def confidence_style(confidence: float) -> str:
@@ -109,6 +109,25 @@ class Screen:
         self.write("\n")
 
 
+class Wait:
+    """A line that says what takes its time, on a terminal; gone when it is over."""
+
+    def __init__(self, screen: Screen, shown: bool) -> None:
+        self._screen, self._shown = screen, shown
+
+    def says(self, what: str) -> None:
+        """Show `what`, in the place of what was shown."""
+        if self._shown:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            self._screen.status(f"{what} ..."[:width], DIM)
+
+    def over(self) -> None:
+        """Erase it; nothing is shown from now on."""
+        if self._shown:
+            self._shown = False
+            self._screen.take_line_back()
+
+
 class Console:
     """The screens of a command: results on `out`, everything else on `err`."""
 
@@ -133,25 +152,17 @@ class Console:
         self.err.line(f"ledlocal: {safe_line(str(error))}", ERROR)
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[Callable[[], None]]:
-        """Within: a terminal shows what takes its time; the end, or a call of the value before it, erases that."""
-        shown = self.err.erases and not self.quiet
-
-        def erase() -> None:
-            nonlocal shown
-            if shown:
-                shown = False
-                self.err.take_line_back()
-
-        if shown:
-            self.err.write(f"{what} ...", DIM)
+    def waiting(self, what: str) -> Iterator[Wait]:
+        """Within: a terminal shows what takes its time, until it is over or the end."""
+        wait = Wait(self.err, self.err.erases and not self.quiet)
+        wait.says(what)
         try:
-            yield erase
+            yield wait
         except BaseException:
             with suppress(OutOfResources, OSError):  # the first error is the one to tell
-                erase()
+                wait.over()
             raise
-        erase()
+        wait.over()
 
     def ask(self, prompt: str) -> str:
         """Read a line where there is no line editor. Raises EOFError at the end, KeyboardInterrupt on Ctrl-C."""

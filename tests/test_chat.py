@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from fake_engine import LOADED, FakeEngine, finished, reply, token
+from fake_engine import LOADED, FakeEngine, FakeTerminal, finished, reply, token
 
 from ledlocal.chat import Chat
 from ledlocal.conversation import Conversation
+from ledlocal.keys import Typed
+from ledlocal.reply import receive
 from ledlocal.settings import Settings
 from ledlocal.terminal import Console
 from ledlocal.values.errors import BadInput, EngineDied
-from ledlocal.values.events import Notice
-from ledlocal.values.params import Message
+from ledlocal.values.events import Notice, Prefilled
+from ledlocal.values.params import Message, Request
 
 Line = str | type[BaseException]
 
@@ -42,6 +45,31 @@ def talk(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
         return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), Conversation(system)).run()
 
     return run
+
+
+def test_a_long_prompt_shows_how_much_was_read(talk: Callable[..., int], engine: FakeEngine,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", screen := FakeTerminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    engine.enqueue([Prefilled(1, 0, 512, 1200), Prefilled(1, 0, 1024, 1200), *reply("fine")])
+    assert talk("long") == 0
+    read = [f"\rreading the prompt{part} ..." for part in ("", ": 512 of 1200 tokens", ": 1024 of 1200 tokens")]
+    assert "".join(read) + "\r\x1b[K" in screen.getvalue()
+
+
+def test_a_key_pressed_before_the_engine_knows_of_the_request_is_not_lost(
+        engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def pressed(answer_now: Callable[[], None], _typed: Typed) -> Iterator[None]:
+        answer_now()
+        yield
+
+    heard = []
+    monkeypatch.setattr("ledlocal.reply.listening", pressed)
+    start, *rest = reply("It is 391.", "17 times 23")
+    engine.enqueue([lambda: heard.append(engine.answered), start, lambda: heard.append(engine.answered), *rest])
+    receive(engine, Request(prompt="17*23?"), Console(), typed=Typed())
+    assert heard == [1, 2]
 
 
 def test_transcript(talk: Callable[..., int], engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:

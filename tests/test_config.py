@@ -62,7 +62,8 @@ def test_print_config_names_every_source(config: Path, monkeypatch: pytest.Monke
     assert rows["min-p"] == ["0.2", "flag --min-p"]
     assert rows["gpu-layers"] == ["auto", "default"]
     assert str(config) in result.stdout and "k 8 · d 8" in result.stdout
-    assert (rows["threads"][0], rows["k"][0], rows["json"][0]) == ("-", "8", "false")
+    assert (rows["threads"][0], rows["k"][0], rows["json"][0]) == ("-1", "8", "false")
+    assert rows["ctx-size"] == ["trained,", "at most 32768  default"] and rows["trace"][0] == "-"
 
 
 def test_aliases_name_models(engine: FakeEngine, config: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ledlocal import Engine
 from ledlocal.runtime.taps.plugin import PluginTap
-from ledlocal.values.events import Event, Finished
+from ledlocal.values.events import Event, Finished, Prefilled, Started
 from ledlocal.values.params import EngineOptions, Led, Request, Sampling
 
 DEMO = str(Path(__file__).parents[1] / "ledlocal" / "demo" / "countdown-rl-f16.gguf")
@@ -51,6 +51,16 @@ def test_each_reader_gets_its_own_events_and_closing_one_leaves_the_other() -> N
     assert [event.request for event in seen] == [1, 2, 1]  # type: ignore[union-attr]
     assert {event.request for event in rest} == {2}  # type: ignore[union-attr]
     assert isinstance(rest[-1], Finished) and len(rest[-1].ids) == 9
+
+
+def test_a_long_prompt_says_how_much_of_it_was_read() -> None:
+    """In chunks of 8: the second prompt begins behind what is in memory, the third is there already."""
+    with Engine(EngineOptions(DEMO, context=128, batch=8, threads=1)) as engine:
+        for number, (length, read) in enumerate(((20, [8, 16]), (45, [28, 36]), (17, [])), 1):
+            request = Request(prompt_ids=tuple(range(40, 40 + length)), thinking=GREEDY, answer=GREEDY, max_tokens=1)
+            events = list(engine.generate(request))
+            assert events[:len(read)] == [Prefilled(number, 0, cached, length) for cached in read]
+            assert isinstance(events[len(read)], Started)
 
 
 def test_a_layer_that_is_not_finite_ends_its_own_sample_only(monkeypatch: pytest.MonkeyPatch) -> None:

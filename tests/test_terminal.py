@@ -44,15 +44,16 @@ def test_a_line_is_one_safe_line_even_in_a_pipe() -> None:
 
 
 def test_what_takes_time_is_shown_on_a_terminal_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    for tty, quiet, shown in ((True, False, "loading ...\r\x1b[K"), (True, True, ""), (False, False, "")):
+    for tty, quiet, shown in ((True, False, "\rloading ...\r\x1b[K"), (True, True, ""), (False, False, "")):
         stream = FakeTerminal() if tty else io.StringIO()
         monkeypatch.setattr("sys.stderr", stream)
         console = Console("never", quiet)
-        with console.waiting("loading") as over:
-            assert stream.getvalue() == shown.partition("\r")[0]
-            over()
+        with console.waiting("loading") as wait:
+            assert stream.getvalue() == shown.removesuffix("\r\x1b[K")
+            wait.over()
             console.err.write("said")
-            over()
+            wait.over()
+            wait.says("more")
         assert stream.getvalue() == shown + "said"
         with pytest.raises(RuntimeError), console.waiting("loading"):
             raise RuntimeError
@@ -132,7 +133,7 @@ def test_colour_by_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = [replace(token(text, phase, explored=True), confidence=p)
               for text, phase, p in (("a", "thinking", 0.1), ("b", "thinking", 0.97), ("c", "answer", 0.5))]
     out, err = show(tokens, monkeypatch, tty=True, color="always", look=Look(color_by="confidence"))
-    assert err == "\x1b[38;5;196ma\x1b[0m\x1b[2mb\x1b[0m\n\n" and out == "\x1b[38;5;220mc\x1b[0m\n"
+    assert err == "\x1b[38;5;160ma\x1b[0m\x1b[2mb\x1b[0m\n\n" and out == "\x1b[38;5;136mc\x1b[0m\n"
     plain = show(tokens, monkeypatch, tty=True, color="always", look=Look(color_by="none"))
     assert plain == ("c\n", "\x1b[2ma\x1b[0m\x1b[2mb\x1b[0m\n\n")
 

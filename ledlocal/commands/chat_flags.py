@@ -18,7 +18,7 @@ SETTINGS = (
     (("--min-p",), "min_p", "P", "Method standard: at least P times the largest probability; 0: off. [file's, else 0]"),
     (("--order",), "order", "llama|paper", "Method standard: temperature last, or first. [llama]"),
     (("--method",), "method", "led|standard|control", "How tokens are drawn. [led]"),
-    (("--preset",), "preset", "reference|paper", "LED as in the authors' code, or as in the paper's figure."),
+    (("--preset",), "preset", "reference|paper", "LED as in the authors' code, or in the paper's figure. [reference]"),
     (("--d",), "d", "N", "LED: exploration depth, the number of layers looked at. [8]"),
     (("--k",), "k", "N", "LED: number of candidates. [8]"),
     (("--scope",), "scope", "thinking|all", "LED: where to explore. [thinking]"),
@@ -37,7 +37,7 @@ _FLAGS = (
     click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]", shell_complete=models_and_files),
     click.option("-m", "--model", metavar="MODEL", shell_complete=models_and_files,
                  help="The same as MODEL: a GGUF file, demo, user/repo[:quant], "
-                 "ollama:NAME, lmstudio:PUBLISHER/MODEL, or a name of your configuration file."),
+                 "ollama:NAME, lmstudio:PUBLISHER/MODEL, or a name of your configuration file. [demo]"),
     click.option("-hf", "--hf-repo", metavar="REPO",
                  help="The same as MODEL, of the Hugging Face hub: user/repo[:quant]."),
     click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave."),

@@ -107,12 +107,15 @@ def print_values(ctx: click.Context, settings: Settings, model: str | None) -> N
 
 
 def _shown(option: click.Option, value: Any, settings: Settings) -> str:
-    """A value as the configuration file has it; "-" where nothing is chosen and nothing is known."""
+    """A value as the configuration file has it, else the default that the option's help has in brackets, else "-"."""
     if value is None and (in_effect := settings.value(str(option.name).replace("__", "."))) is not None:
         value = in_effect
     if isinstance(value, bool):
         return str(value).lower()
-    return "-" if value is None or value == () else str(value)
+    if value is None or value == ():
+        default = re.search(r"\[([^][]+)\]$", option.help or "")
+        return default[1] if default else "-"
+    return str(value)
 
 
 def origin_of(name: str, context: click.Context | None = None) -> str:

@@ -16,7 +16,7 @@ from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.method import METHODS
 from ledlocal.runtime.llama import Row, now
 from ledlocal.values.errors import BadInput
-from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice
+from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice, Prefilled
 from ledlocal.values.params import EngineOptions, Request
 
 REWIND_NOTICE = "this model's memory cannot be rewound, so a turn that changes the past is read from its beginning"
@@ -149,7 +149,7 @@ class Engine:
         events += self._say_rewind()
         plan = self._scheduler.next()
         if isinstance(plan, Prefill):
-            self._prefill(plan)
+            events += self._prefill(plan)
         elif isinstance(plan, Decode):
             events += self._decode(plan)
         return events
@@ -197,11 +197,15 @@ class Engine:
                 self._kv.clear(row.sequence)
         return done
 
-    def _prefill(self, plan: Prefill) -> None:
-        start = now()
-        if self._run(plan.rows, [plan.sequence]):
-            self._kv.extend(plan.slot, [row.token for row in plan.rows])
-            plan.sequence.prefill(len(plan.rows), now() - start)
+    def _prefill(self, plan: Prefill) -> list[Event]:
+        start, sequence = now(), plan.sequence
+        if not self._run(plan.rows, [sequence]):
+            return []
+        self._kv.extend(plan.slot, [row.token for row in plan.rows])
+        sequence.prefill(len(plan.rows), now() - start)
+        if sequence.prefilled:
+            return []
+        return [Prefilled(sequence.request_id, sequence.sample, sequence.cached, len(sequence.prompt))]
 
     def _decode(self, plan: Decode) -> list[Event]:
         sequences = {i: sequence for i, sequence in enumerate(plan.sequences) if sequence is not None}

@@ -49,6 +49,17 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Part of a sequence's prompt is in the KV cache; more of it is to come."""
+
+    request: int
+    sample: int
+    cached: int
+    """Prompt tokens that are there, those that still were included."""
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """A sequence's prompt is in the KV cache; its first token is next."""
 
@@ -159,4 +170,4 @@ class Failed:
     exit_code: int
 
 
-Event = Loaded | Started | Token | Finished | Notice | Failed
+Event = Loaded | Prefilled | Started | Token | Finished | Notice | Failed
