@@ -135,7 +135,8 @@ def test_a_wrong_tap_is_noticed(models: TinyModels, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
-    context = ggml.init(8192)
+    context = ggml.init(65536)
+    graph = ggml.new_graph(context, 16, False)
     hidden, weights, other = (ggml.new_tensor_2d(context, ggml.F32, 4, n) for n in (1, 6, 1))
     twice = ggml.mul(context, other, other)
     fed = ggml.new_tensor_2d(context, ggml.F32, 4, 1)
@@ -144,10 +145,10 @@ def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
         head = Head(ggml.mul_mat(context, weights, ggml.mul(context, hidden, more)), hidden)
         rows = ggml.new_tensor_2d(context, ggml.F32, 4, 3)
         if sound:
-            assert list(ggml.tensor(head.clone(context, rows, 3)).ne) == [6, 3, 1, 1]
+            assert list(ggml.tensor(head.clone(context, graph, rows, 3)).ne) == [6, 3, 1, 1]
         else:
             with pytest.raises(TapRefused, match="uses more than the last layer and weights"):
-                head.clone(context, rows, 3)
+                head.clone(context, graph, rows, 3)
     ggml.free(context)
 
 

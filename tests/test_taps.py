@@ -15,7 +15,7 @@ from tap_pairs import CASES, SEQUENCES, Case, batches
 from tap_steps import FAST, TOP, context_of, fast_tap, loaded, opened, step, wide_params
 from tap_witness import LAYERS, Callback, Truth, check, check_hidden, look
 from tiny_lora import apply_lora, tiny_lora
-from tiny_models import F32, KnownResidual, TinyModels, known_residual_model
+from tiny_models import F32, Q8_0, KnownResidual, TinyModels, known_residual_model
 
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime.install import OVERRIDE
@@ -126,6 +126,21 @@ def test_same_as_the_reference(models: TinyModels, architecture: str, options: d
     want, got = seen
     for name, values in got.items():
         np.testing.assert_allclose(values, want[name], atol=1e-4, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("fast", FAST[:2])
+def test_a_head_of_several_blocks(models: TinyModels, fast: str) -> None:
+    """Its probabilities are those of a head in one piece, up to the rounding of what it is multiplied with."""
+    path, layers, found = models("gemma2", head_type=Q8_0, vocab=70_001, soft_cap=10.0), (1, 2), []
+    inv_temp = 1 / TEMPERATURES
+    with loaded(path) as model:
+        for tap in (ReferenceTap(path), fast_tap(fast)):
+            with opened(model, tap, layers, 3) as context:
+                step(tap, context, inv_temp)
+                ids = np.tile(np.arange(0, model.n_vocab, 101, dtype=np.int32), (3, 1))
+                found.append(tap.project(np.arange(3), ids, layers, True, inv_temp))
+    np.testing.assert_allclose(np.log(found[1]), np.log(found[0]), atol=0.2)
+    assert np.log(found[0]).std(axis=2).min() > 1
 
 
 @pytest.mark.parametrize("fast", [*FAST, "reference"])

@@ -7,6 +7,7 @@ instead of misread. Upstream: ggml/include/ggml.h, ggml-alloc.h, ggml-backend.h 
 from __future__ import annotations
 
 import ctypes as c
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -113,6 +114,15 @@ def tensor(pointer: int) -> Tensor:
 def op(pointer: int) -> bytes:
     """What a node computes: b"MUL_MAT", b"GET_ROWS", ...; b"NONE" is a leaf."""
     return bytes(_op_name(tensor(pointer).op))
+
+
+def imitate(pointer: int, node: Tensor, sources: Sequence[int]) -> None:
+    """Let a new tensor be computed from `sources` (0: none) as `node` is from its own."""
+    twin = tensor(pointer)
+    twin.op = node.op
+    twin.op_params[:] = node.op_params[:]
+    for i, source in enumerate(sources):
+        twin.src[i] = source or None
 
 
 def init(size: int) -> int:

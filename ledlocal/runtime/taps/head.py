@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledlocal.runtime import ggml
+from ledlocal.runtime.taps.product import product, waits
 from ledlocal.values.errors import TapRefused
 
 MAX_NODES = 32
@@ -71,25 +72,25 @@ class Head:
             if source:
                 self._describe(source, found)
 
-    def clone(self, context: int, hidden: int, rows: int) -> int:
-        """Nodes in `context` that compute logits (V, rows) from `hidden` (E, rows)."""
-        copy = self._clone(context, self.logits, hidden, rows, {})
+    def clone(self, context: int, graph: int, hidden: int, rows: int) -> int:
+        """Nodes in `context` that compute logits (V, rows) from `hidden` (E, rows); some are put into `graph`."""
+        copy = self._clone(context, graph, self.logits, hidden, rows, {})
         if copy == self.logits:
             raise TapRefused("its logits do not depend on the last layer in the expected way")
         return copy
 
-    def _clone(self, context: int, pointer: int, hidden: int, rows: int, done: dict[int, int]) -> int:
+    def _clone(self, context: int, graph: int, pointer: int, hidden: int, rows: int, done: dict[int, int]) -> int:
         if pointer == self.start:
             return hidden
         node = ggml.tensor(pointer)
         if selects(pointer, self.out_ids):
-            return self._clone(context, node.src[0], hidden, rows, done)
+            return self._clone(context, graph, node.src[0], hidden, rows, done)
         if pointer in done:
             return done[pointer]
         if node.op == ggml.OP_NONE and not node.flags & ggml.FLAG_INPUT:
             return pointer
         sources = [source or 0 for source in node.src]
-        copies = [self._clone(context, source, hidden, rows, done) if source else 0 for source in sources]
+        copies = [self._clone(context, graph, source, hidden, rows, done) if source else 0 for source in sources]
         if copies == sources:
             if not node.view_src:  # computed for this decode: overwritten by the time the copy would read it
                 raise TapRefused("its output head uses more than the last layer and weights")
@@ -97,11 +98,10 @@ class Head:
             return pointer
         if node.view_src or node.ne[2] != 1 or node.ne[3] != 1:
             raise TapRefused("its output head writes into parts of the logits or keeps several streams")
-        copy = ggml.new_tensor_2d(context, node.type, node.ne[0], rows)
-        twin = ggml.tensor(copy)
-        twin.op = node.op
-        twin.op_params[:] = node.op_params[:]
-        for i, source in enumerate(copies):
-            twin.src[i] = source or None
+        if ggml.op(pointer) == b"MUL_MAT" and waits(copies[0]):
+            copy = product(context, graph, copies[0], copies[1], node)
+        else:
+            copy = int(ggml.new_tensor_2d(context, node.type, node.ne[0], rows))
+            ggml.imitate(copy, node, copies)
         done[pointer] = copy
-        return int(copy)
+        return copy

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from ledlocal.runtime import ggml
 from ledlocal.runtime.llama import Context
+from ledlocal.runtime.taps import product
 from ledlocal.runtime.taps.head import Head
 from ledlocal.runtime.taps.scaling import Scaling
 from ledlocal.values.errors import LedlocalError, OutOfResources, TapRefused
 
-NODES = 160
+NODES = 160 + product.NODES
 MAX_ROWS = 256
 """Hidden rows projected at a time: bounds the buffer of full-vocabulary logits."""
-TILE = 4
-"""Rows are filled up to a multiple of this, the width of llamafile's CPU kernels: 8 rows take less time than 7."""
 
 
 @dataclass(slots=True)
@@ -81,9 +80,6 @@ class Projection:
 
     def _run(self, stack: int, rows: NDArray[np.int32], ids: NDArray[np.int32], inv_temp: NDArray[np.float64],
              norm: bool, build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> list[NDArray[np.float32]]:
-        wanted = len(rows)
-        filled = np.minimum(np.arange(-(-wanted // TILE) * TILE), wanted - 1)
-        rows, ids, inv_temp = rows[filled], ids[filled], inv_temp[filled]
         source = ggml.tensor(stack)
         key = (len(rows), ids.shape[1], norm, build.__name__, tuple(source.ne), ggml.buffer_type(source.buffer),
                self.heads[norm].signature())
@@ -100,7 +96,7 @@ class Projection:
         graph.scaling.write(inv_temp)
         if ggml.graph_compute(self._backend, graph.graph) != 0:
             raise LedlocalError("the projection graph could not be computed")
-        return [ggml.read(out, (wanted, ggml.tensor(out).ne[0]), np.float32) for out in graph.outputs]
+        return [ggml.read(out, (len(rows), ggml.tensor(out).ne[0]), np.float32) for out in graph.outputs]
 
     def _rebuild(self, source: ggml.Tensor, n: int, k: int, norm: bool,
                  build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> None:
@@ -126,7 +122,7 @@ class Projection:
         for leaf_input in (graph.rows, graph.ids):
             ggml.set_input(leaf_input)
         rows = ggml.get_rows(graph.context, graph.hidden, graph.rows)
-        for out, width in build(graph, self.heads[norm].clone(graph.context, rows, n), n):
+        for out, width in build(graph, self.heads[norm].clone(graph.context, graph.graph, rows, n), n):
             out = ggml.reshape_2d(graph.context, out, width, n)
             ggml.set_output(out)
             ggml.build_forward_expand(graph.graph, out)
