@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rglob("*.py"))
 
-FLOORS = ("values", "methods", "runtime", "engine", "worker")
+FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs", "prompt_toolkit",
              "rich", "textual", "wcwidth")
