@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ledlocal import slash
 from ledlocal.banner import banner, legend
-from ledlocal.conversation import Conversation, Turn, new_path, read_conversation, write
+from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
 from ledlocal.keys import Typed, listening
 from ledlocal.quotes import is_open, unquoted
 from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, receive
@@ -272,7 +272,8 @@ class Chat:
         self.save()
 
     def save(self, path: Path | None = None, forget: bool = False) -> None:
-        """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left.
+        """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left;
+        then a file among the kept ones is removed.
 
         Raises OutOfResources; the session goes on.
         """
@@ -282,6 +283,9 @@ class Chat:
                 where = new_path()
                 self.console.note(f"{self.path} was changed by another session; this one is kept as {where}")
             self.unsaved |= path is None
-            write(where, "\n".join(self.conversation.lines()) + "\n")
+            if self.conversation.turns or where.parent != folder():
+                write(where, "\n".join(self.conversation.lines()) + "\n")
+            else:
+                remove(where)
             self.unsaved = False
         self.path, self._written = where, where and file_identity(where)

@@ -206,5 +206,13 @@ def write(path: Path, text: str) -> None:
         raise OutOfResources(f"cannot save {path}: {error.strerror}") from None
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there. Raises OutOfResources naming it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutOfResources(f"cannot remove {path}: {error.strerror}") from None
+
+
 def _line(record: dict[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False)

@@ -42,13 +42,12 @@ class Screen:
                  environ: Mapping[str, str] = os.environ) -> None:
         """`color` auto: on a terminal, unless NO_COLOR is set or TERM is dumb.
 
-        `stream` None, where the caller closed it (>&-): what is written is dropped.
+        `stream` None, where the caller closed it (>&-): writing fails.
         """
-        stream = stream or io.StringIO()
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without a character must not stop an answer
         self._stream = stream
-        self.tty = stream.isatty()
+        self.tty = stream is not None and stream.isatty()
         plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
         self.color = color == "always" or (color == "auto" and self.tty and not plain)
         self.same, self.changed = self._signs()
@@ -57,7 +56,7 @@ class Screen:
 
     def _signs(self) -> tuple[str, str]:
         """Marks of explored tokens: hollow where nothing changed, filled where another token was drawn."""
-        if not self.tty:
+        if self._stream is None or not self.tty:
             return "", ""
         try:
             "◦•".encode(self._stream.encoding or "ascii")
@@ -90,6 +89,8 @@ class Screen:
         self.write(text, style)
 
     def _put(self, text: str) -> None:
+        if self._stream is None:
+            raise OutOfResources("cannot write the output: standard output is closed")
         try:
             self._stream.write(text)
             self._stream.flush()
@@ -132,7 +133,8 @@ class Console:
     """The screens of a command: results on `out`, everything else on `err`."""
 
     def __init__(self, color: Color = "auto", quiet: bool = False) -> None:
-        self.out, self.err = Screen(sys.stdout, color), Screen(sys.stderr, color)
+        self.out = Screen(sys.stdout, color)
+        self.err = Screen(sys.stderr or io.StringIO(), color)  # closed: nobody wants to hear what is beside the results
         self.quiet = quiet
         self._noted: set[str] = set()
 

@@ -16,8 +16,8 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
-LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "platformdirs", "prompt_toolkit",
-             "rich", "textual", "wcwidth")
+LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "numpy", "pebble",
+             "platformdirs", "prompt_toolkit", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
     "rich": ("ledlocal.commands",),
@@ -28,6 +28,8 @@ HOMES = {
     "gguf": ("ledlocal.runtime",),
     "jinja2": ("ledlocal.runtime",),
     "huggingface_hub": ("ledlocal.stores",),
+    "math_verify": ("ledlocal.evals",),
+    "pebble": ("ledlocal.evals",),
 }
 """Where a library may be imported, other modules never."""
 

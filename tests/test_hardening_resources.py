@@ -180,6 +180,14 @@ def test_a_full_disk_under_the_answer(tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
+def test_an_answer_that_nobody_can_get_is_no_success(tmp_path: Path) -> None:
+    script = f"{sys.executable} -P -m ledlocal chat demo hi -n 60 -t 1 >&-"
+    done = subprocess.run(["/bin/sh", "-c", script], stderr=subprocess.PIPE, text=True, check=False,
+                          env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
+    assert done.returncode == 4
+    assert done.stderr.endswith("ledlocal: cannot write the output: standard output is closed\n")
+
+
 def test_a_full_disk_under_the_json(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full, start(*ASK, "--json", stdout=full.fileno(), cache=tmp_path) as process:
         _, err = process.communicate(timeout=60)

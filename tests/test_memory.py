@@ -192,6 +192,16 @@ def test_available_memory_without_a_group(tmp_path: Path) -> None:
     assert available_memory(tmp_path / "none") > available_memory()
 
 
+def test_a_limit_of_address_space_bounds_what_is_free() -> None:
+    """3 GiB, less what is taken and the margin; the rest of the machine's memory is beyond it."""
+    script = ("import resource; from ledlocal.runtime.memory import ADDRESS_MARGIN, available_memory\n"
+              "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
+              "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+              "print((3 << 30) - ADDRESS_MARGIN - taken - available_memory())")
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    assert abs(int(done.stdout)) < 16 << 20
+
+
 def test_available_memory_in_a_group(tmp_path: Path) -> None:
     outer = {"cgroup/a/memory.max": "1000000\n", "cgroup/a/memory.current": "400000\n",
              "cgroup/a/memory.stat": "anon 5\ninactive_file 100000\n"}

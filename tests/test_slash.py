@@ -269,6 +269,23 @@ def test_another_models_tokens_are_not_continued(talk: Callable[..., str], engin
     assert read_conversation(path).model == "mine"
 
 
+def test_a_kept_conversation_without_a_turn_is_no_longer_kept(talk: Callable[..., str], engine: FakeEngine) -> None:
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+    talk("a", "/undo", path=path_of("own"))
+    assert names() == []
+    talk("a", path=path_of("own"))
+    assert names() == ["own"]
+
+
+def test_a_saved_file_has_the_ending_that_is_looked_for(talk: Callable[..., str], engine: FakeEngine,
+                                                        tmp_path: Path) -> None:
+    engine.enqueue(reply("one"))
+    shown = talk("a", f"/save {tmp_path}/own")
+    assert f"ledlocal: {tmp_path}/own: the name of a conversation's file ends in .jsonl\n" in shown
+    assert not list(tmp_path.glob("own*"))
+
+
 def test_a_name_that_cannot_be_saved_is_not_kept(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:
     own = tmp_path / "own.jsonl"
     for answer in ("one", "two"):

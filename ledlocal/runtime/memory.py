@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ STEP = 256
 """Tokens; llama.cpp pads a sequence's cells to a multiple of this."""
 GPU_MARGIN = 512 << 20
 """Bytes of a GPU that no plan counts: workspaces of its kernels, and whatever else draws on the screen."""
+
+ADDRESS_MARGIN = 512 << 20
+"""Bytes of address space, where that is limited, that no plan counts: stacks and arenas of threads, workspaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def _most(needs_at: Callable[[int], Needs], end: int, free: Mapping[str, int]) -
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes this process may still take: MemAvailable, bounded by its cgroup (v2, v1) and every group above.
+    """Bytes this process may still take: MemAvailable, bounded by ulimit -v, its cgroup (v2, v1) and every group above.
 
     Where there is no /proc (macOS), all of physical memory.
     """
@@ -74,6 +78,10 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        taken = int((proc / "self" / "statm").read_text().split()[0]) * resource.getpagesize()
+        free = min(free, max(limit - taken - ADDRESS_MARGIN, 0))
     membership = proc / "self" / "cgroup"
     for line in membership.read_text().splitlines() if membership.exists() else ():
         _, controllers, group = line.split(":", 2)

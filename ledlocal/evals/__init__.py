@@ -1,0 +1,1 @@
+"""Does a decoding method help? Tasks with problems whose answers can be checked."""

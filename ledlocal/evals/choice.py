@@ -1,0 +1,24 @@
+"""Multiple choice: the letter in the answer field."""
+
+from __future__ import annotations
+
+import re
+
+from ledlocal.evals.task import Grade
+
+PROMPT = ("Please solve the following multiple-choice question. Please show your choice in the answer field with only "
+          'the choice letter, e.g.,"answer": "C".\n\n{question}')
+"""The paper's (led/constants.py of the authors' repository)."""
+SOLUTION = '"answer": "{}"'
+
+_FIELD = re.compile(r"""["']?\banswer["']?\s*[:=]\s*["'(]*\s*([A-J])\b""", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-J])\b", re.IGNORECASE)
+
+
+def grade(gold: str, text: str) -> Grade:
+    """The last answer field, else the last \\boxed{} letter."""
+    letters = _FIELD.findall(text) or _BOXED.findall(text)
+    if not letters:
+        return Grade(False, None)
+    letter = letters[-1].upper()
+    return Grade(letter == gold.strip().upper(), letter)

@@ -1,0 +1,47 @@
+"""What a model is asked, and how its answer is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question with a known answer."""
+
+    id: str
+    """Unique within its task and the same in every run."""
+    question: str
+    """The user's message, instructions included."""
+    gold: str
+    """The known answer, as its grader compares it."""
+    solution: str
+    """A whole answer that is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What an answer is worth."""
+
+    correct: bool | None
+    """None: it could not be graded, which is not wrong."""
+    vote: str | None
+    """What it says, in a form in which equal answers are equal, all correct ones the gold answer; None: nothing."""
+    reason: str = ""
+    """Why it could not be graded."""
+
+
+class Task(Protocol):
+    """Problems of one kind and their grader."""
+
+    @property
+    def name(self) -> str:
+        """As the command line has it."""
+
+    def problems(self) -> Sequence[Problem]:
+        """All of them, in an order that never changes. Raises BadInput where its data is missing or damaged."""
+
+    def grade(self, problem: Problem, answer: str) -> Grade:
+        """Judge the text behind the thinking."""
