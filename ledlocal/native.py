@@ -6,6 +6,7 @@ compute on (CUDA, Metal, Vulkan) stays as it is. `full` compiles those anew, too
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -78,8 +79,8 @@ def build(progress: Progress, full: Sequence[str] | None = None, into: Path | No
                 _prove(made)
             return _install(made, target) / f"libllama{SUFFIX}"
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise OutOfResources(f"cannot build: {where}{error.strerror or error}") from None
+        where = error.filename or tempfile.gettempdir()
+        raise OutOfResources(f"cannot build: {where}: {error.strerror or error}") from None
 
 
 def _base() -> dict[str, str]:
@@ -93,12 +94,8 @@ def _patched_source(work: Path) -> Path:
     base = _base()
     archive = user_cache_path("ledlocal") / "sdist" / f"{base['sdist']}.tar.gz"
     if not archive.exists():
-        _run("download llama-cpp-python", sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-             "--no-binary", "llama-cpp-python", "--dest", str(archive.parent), f"llama-cpp-python=={PINNED}")
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != base["sha256"]:
-        raise BadInput(f"{archive}: its SHA-256 is {digest}, and the patch is for {base['sha256']}; delete it")
+        _download(archive, base["sha256"])
+    _check(archive, base["sha256"])
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     source = work / base["sdist"]
@@ -107,6 +104,24 @@ def _patched_source(work: Path) -> Path:
     _run("apply the patch", _program("patch"), "--quiet", "-p1", "-d", str(source / "vendor" / "llama.cpp"),
          "-i", str(patch))
     return source
+
+
+def _download(archive: Path, sha256: str) -> None:
+    """Fetch the source distribution into the cache: whole, or not at all."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=archive.parent) as folder:
+        _run("download llama-cpp-python from the package index", sys.executable, "-m", "pip", "download", "--quiet",
+             "--no-deps", "--no-binary", "llama-cpp-python", "--dest", folder, f"llama-cpp-python=={PINNED}")
+        fetched = Path(folder) / archive.name
+        _check(fetched, sha256)
+        fetched.rename(archive)
+
+
+def _check(archive: Path, sha256: str) -> None:
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise BadInput(f"{archive}: its SHA-256 is {digest}, and the patch is for {sha256}; delete it")
 
 
 def _compile(llama: Path, made: Path, progress: Progress) -> None:
@@ -176,7 +191,8 @@ def _install(made: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".new-"))
     try:
-        shutil.copytree(made, beside, dirs_exist_ok=True)
+        for path in made.iterdir():
+            shutil.copy2(path, beside)
         beside.chmod(0o755)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
@@ -216,7 +232,8 @@ def _run(what: str, *command: str, **environ: str) -> None:
     finally:
         _running.discard(child)
     if child.returncode:
-        raise LedlocalError(f"could not {what}: {_why(out + err) or f'exit code {child.returncode}'}")
+        kind = OutOfResources if os.strerror(errno.ENOSPC) in out + err else LedlocalError
+        raise kind(f"could not {what}: {_why(out + err) or f'exit code {child.returncode}'}")
 
 
 def _why(output: str) -> str:

@@ -19,6 +19,8 @@ from ledlocal.runtime.taps.protocol import Tap
 
 TOP = 20
 FAST = ("plugin", "native", "native, block-max top-k")
+NATIVE = is_native() or "LEDLOCAL_TEST_NATIVE" in os.environ
+"""The patched library is there, or has to be."""
 
 
 def fast_tap(name: str) -> Tap:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ledlocal import native
 from ledlocal.native import UNITY, _base, _why
 from ledlocal.runtime.install import (
     OVERRIDE,
@@ -24,6 +25,7 @@ from ledlocal.runtime.install import (
     patch_text,
     stock_folder,
 )
+from ledlocal.values.errors import BadInput, OutOfResources
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,6 +133,39 @@ def test_the_line_that_says_why() -> None:
                  "/usr/bin/ld: cannot find -lggml", "CMake Error at CMakeLists.txt:3 (find_package):"):
         assert _why(f"{warned}  {said}\ncollect2: error: ld returned 1 exit status\n") == said
     assert _why(f"{warned}the end\n") == "the end"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_was_not_downloaded_whole_is_not_kept(fails: bool, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(_what: str, *command: str) -> None:
+        (Path(command[command.index("--dest") + 1]) / "source.tar.gz").write_bytes(b"half")
+        if fails:
+            raise OutOfResources("full")
+
+    monkeypatch.setattr(native, "_run", torn)
+    with pytest.raises(OutOfResources if fails else BadInput):
+        native._download(tmp_path / "sdist" / "source.tar.gz", "0" * 64)
+    assert list((tmp_path / "sdist").iterdir()) == []
+
+
+def test_a_full_disk_under_a_program_is_no_failure_of_it() -> None:
+    with pytest.raises(OutOfResources, match=r"could not copy: OSError: .* No space left on device"):
+        native._run("copy", sys.executable, "-c", "raise OSError(28, 'No space left on device')")
+
+
+def test_a_full_disk_at_the_end_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "libllama.so").write_bytes(b"x" * 10_000)
+    script = ("import resource, sys; from pathlib import Path; from ledlocal.native import _install\n"
+              "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+              "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+              f"root = Path({str(tmp_path)!r})\n"
+              "try: _install(root / 'made', root / 'target')\n"
+              "except OSError as error: print(error.filename, error.strerror)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/made/libllama.so File too large\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"made"}
 
 
 def test_another_archive_is_refused(cache: Path) -> None:

@@ -6,6 +6,7 @@ Hidden rows are llama.cpp's own `llama_set_embeddings_layer_inp` here: another w
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,47 @@ def read(tap: NativeTap, context: Context, rows: list[Row], n: int = 0) -> np.nd
     context.decode(rows)
     ids = np.tile(np.arange(320, dtype=np.int32), (n, 1))
     return tap.project(np.arange(n), ids, LAYERS, True, np.ones(n))
+
+
+def test_a_refused_decode_leaves_no_rows(models: TinyModels) -> None:
+    """Those of the decode before it are not taken for its own."""
+    with loaded(models("qwen3", head_type=F32)) as model, context_of(model, wide_params(512, 2, True)) as context:
+        tap = NativeTap()
+        tap.attach(context, LAYERS, 20)
+        read(tap, context, [Row(7, 0, 0, True)])
+        tap.prepare(np.ones(1))
+        with pytest.raises(LedlocalError):
+            context.decode([Row(5, 50, 0, True)])
+        for look_at in (tap.topk, lambda: tap.row(0), lambda: tap.hidden(np.arange(1), LAYERS[0])):
+            with pytest.raises(LedlocalError, match="the last decode left no rows"):
+                look_at()
+        tap.detach()
+
+
+def test_logits_reach_the_host_for_whoever_asks(models: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bringing them is left out only if the tap's parameters say so."""
+    rows = mixed(np.random.default_rng(1), 2, 12)
+    at, params = [i for i, row in enumerate(rows) if row.output], wide_params(8, 2, True)
+    with loaded(models("qwen3", head_type=F32)) as model:
+        with context_of(model, params) as plain:
+            plain.decode(rows)
+            want = [plain.logits(i) for i in at]
+        with context_of(model, params) as context:
+            tap = NativeTap()
+            attach = tap._set
+
+            def with_logits(handle: Any, pointer: Any) -> int:
+                if pointer is not None:
+                    pointer._obj.skip_logits = False
+                return int(attach(handle, pointer))
+
+            monkeypatch.setattr(tap, "_set", with_logits)
+            tap.attach(context, LAYERS, 20)
+            tap.prepare(np.ones(len(at)))
+            context.decode(rows)
+            np.testing.assert_allclose([context.logits(i) for i in at], want, atol=1e-4)
+            np.testing.assert_allclose([tap.row(i) for i in range(len(at))], want, atol=1e-4)
+            tap.detach()
 
 
 def test_a_lora_that_comes_between_two_decodes_of_one_kind(models: TinyModels, tmp_path: Path) -> None:

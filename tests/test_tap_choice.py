@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tap_steps import loaded
+from tap_steps import NATIVE, loaded
 from tiny_models import TinyModels
 from tiny_recipes import RECIPES, UNTAPPABLE
 
@@ -49,7 +49,7 @@ def test_auto_takes_the_fastest(models: TinyModels, architecture: str) -> None:
 
 def test_named_taps(models: TinyModels) -> None:
     with loaded(models("qwen3")) as model:
-        for name in ("plugin", "reference", "none", *(["native"] if is_native() else [])):
+        for name in ("plugin", "reference", "none", *(["native"] if NATIVE else [])):
             context, tap, why = choose(name, model)
             assert (tap.name, why) == (name, "")
             tap.detach()
@@ -76,7 +76,7 @@ def test_untappable_models_decode_plainly(models: TinyModels, architecture: str)
         with pytest.raises(TapRefused, match=f"does not know the output head of architecture '{architecture}'"):
             choose("reference", model)
         causes = set()
-        for name in ("plugin", *(["native"] if is_native() else [])):
+        for name in ("plugin", *(["native"] if NATIVE else [])):
             with pytest.raises(TapRefused) as refusal:
                 choose(name, model)
             named, _, cause = str(refusal.value).partition(f": tap {name} cannot read its layers: ")

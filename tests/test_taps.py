@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 from tap_pairs import CASES, SEQUENCES, Case, batches
-from tap_steps import FAST, TOP, context_of, fast_tap, loaded, opened, step, wide_params
+from tap_steps import FAST, NATIVE, TOP, context_of, fast_tap, loaded, opened, step, wide_params
 from tap_witness import LAYERS, Callback, Truth, check, check_hidden, look
 from tiny_lora import apply_lora, tiny_lora
 from tiny_models import F32, Q8_0, KnownResidual, TinyModels, known_residual_model
 
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime.install import OVERRIDE
-from ledlocal.runtime.library import is_native, library_path
+from ledlocal.runtime.library import library_path
 from ledlocal.runtime.llama import ContextParams, Model, Row
 from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
@@ -57,8 +57,10 @@ def see(tap: Tap, case: Case, model: Model, lora: Path | None, truth: Truth,
     """What a tap says of the case's batch, twice: the second time its graphs are used again."""
     seen = []
     before, rows = batches(case)
-    with context_of(model, params_of(case)) as context:
-        tap.attach(context, LAYERS, TOP)
+    params = params_of(case)
+    tap.configure(params)
+    with context_of(model, params) as context:
+        tap.attach(context, (*LAYERS, *([model.n_layer] if isinstance(tap, ReferenceTap) else [])), TOP)
         if lora is not None:
             apply_lora(context, lora, SCALE)
         for _ in range(2):
@@ -88,7 +90,7 @@ def test_same_as_llama_cpp_and_numpy(models: TinyModels, tmp_path: Path, case: C
     before, rows = batches(case)
     inv_temp = 1 / case.rng().choice(TEMPERATURES, sum(row.output for row in rows))
     fasts = FAST if case.batch == "decode" else FAST[1:]  # the plugin takes single tokens
-    if not is_native() and "plugin" in fasts:
+    if not NATIVE and "plugin" in fasts:
         fasts = FAST[:1]
     with loaded(path) as model:
         params = params_of(case)
@@ -100,6 +102,8 @@ def test_same_as_llama_cpp_and_numpy(models: TinyModels, tmp_path: Path, case: C
                 plain.decode(one)
             truth = callback.truth(plain, rows)
         seen = {fast: see(fast_tap(fast), case, model, lora, truth, inv_temp) for fast in fasts}
+        if case.batch == "decode" and lora is None:  # the reference has the file's weights
+            check(see(ReferenceTap(path), case, model, lora, truth, inv_temp)[1], truth, head, inv_temp, case.head)
     for both in seen.values():
         for one in both:
             check(one, truth, head, inv_temp, case.head)
