@@ -92,13 +92,15 @@ class Settings:
     def sampling(self, phase: Phase, loaded: Loaded | None) -> Sampling:
         """All parameters of a phase: defaults, then the file's `general.sampling.*`, then what was chosen.
 
-        The method is `led`, or `standard` where no tap runs and the user named none. Raises BadInput. `loaded` None:
-        as far as known before loading.
+        The method is `led`, or `standard` where no tap runs and the user named none; d is no more than the model has
+        layers for. Raises BadInput. `loaded` None: as far as known before loading.
         """
         chosen: dict[str, Any] = dict(self.thinking if phase == "thinking" else self.answer)
         preset = PRESETS[chosen.pop("preset", "reference")]
         led_fields = {key for key, _ in _LED.values()}
         led = replace(preset, **{k: v for k, v in chosen.items() if k in led_fields})
+        if loaded:
+            led = replace(led, d=min(led.d, _most_layers(led, loaded)))
         fields: dict[str, Any] = dict(loaded.model.sampling) if loaded else {}
         if "top_k" in fields:
             fields["top_k"] = int(fields["top_k"])
@@ -129,10 +131,9 @@ class Settings:
         if loaded.tap == "none" and "method" not in self.thinking:
             said.append("no tap runs, so no layer is read: method standard in place of led")
         for phase in PHASES:
-            led = sampling[phase].led
-            most = loaded.model.layers - (led.layers == "reference")  # layers 1 ... L-2 or L-1, and the final one
-            if "d" in chosen[phase] and sampling[phase].method == "led" and led.d > most:
-                said.append(f"d {led.d} is more than this model has layers for: it is {most}")
+            asked_for, led = chosen[phase].get("d", 0), sampling[phase].led
+            if sampling[phase].method == "led" and int(asked_for) > led.d:
+                said.append(f"d {asked_for} is more than this model has layers for: it is {led.d}")
         return list(dict.fromkeys(said))
 
     def deepest(self) -> int:
@@ -169,6 +170,11 @@ def _used(sampling: Sampling) -> tuple[str, ...]:
     if sampling.method == "standard":
         return tuple(_SAMPLING)
     return "method", "temp", *(("k",) if sampling.method == "control" else _LED)
+
+
+def _most_layers(led: Led, loaded: Loaded) -> int:
+    """The largest depth that the model has layers for: 1 ... L-2 or L-1, and the final one; at least that."""
+    return max(1, loaded.model.layers - (led.layers == "reference"))
 
 
 def describe(sampling: Sampling, phase: Phase) -> str:

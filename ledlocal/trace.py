@@ -155,7 +155,7 @@ class _Totals:
 
     def lines(self) -> Iterator[str]:
         yield f"{self.phases['thinking']} thinking + {self.phases['answer']} answer tokens, " \
-              f"mean confidence {self.confidence / self.phases.total():.3f}"
+              f"mean confidence of all tokens {self.confidence / self.phases.total():.3f}"
         yield f"explored {self.explored}, changed {self.changed}"
         if self.depths:
             most = max(self.depths.values())

@@ -78,7 +78,7 @@ def test_transcript(talk: Callable[..., int], engine: FakeEngine, capsys: pytest
     out, err = capsys.readouterr()
     assert out == "It is 391.\n"
     assert err == (
-        "model     tiny · llama · 4 layers · context 256 · tap plugin · loaded in 0.5 s\n"
+        "model     tiny · llama · 12 layers · context 256 · tap plugin · loaded in 0.5 s\n"
         "thinking  led · temp 0.6 · k 8 · d 8 · layers reference · norm off\n"
         "answer    led · temp 0.6 · k 8 · explores nothing\n"
         "limits    seed 41 · tokens up to the context · thinking budget none · reasoning auto\n"

@@ -137,7 +137,7 @@ def test_json(engine: FakeEngine) -> None:
         "method": {"thinking": sampling, "answer": sampling | {"temperature": 0.0}, "max_tokens": None,
                    "reasoning": "auto", "reasoning_budget": None, "stop": ["END"]},
         "model": {"path": "tiny.gguf", "sha256": hashlib.sha256(DEMO.read_bytes()).hexdigest(), "architecture": "llama",
-                  "layers": 4, "context": 256, "template_sha256": "ab" * 32,
+                  "layers": 12, "context": 256, "template_sha256": "ab" * 32,
                   "think": {"start": "<think>", "end": "</think>", "found": "render"}},
         "stream": {"problem": "", "sample": 0, "continued": 0},
         "engine": {"context": None, "slots": 1, "threads": None, "gpu_layers": None, "batch": 512, "tap": "auto",

@@ -101,8 +101,10 @@ def test_values_that_nothing_looks_at_are_named() -> None:
             settings = settings.with_value(name, text)
         return settings.notices(LOADED)
 
-    assert said(("temp", "1"), ("d", "3")) == []
-    assert said(("d", "4")) == ["d 4 is more than this model has layers for: it is 3"]
+    assert said(("temp", "1"), ("d", "11")) == []
+    assert said(("d", "12")) == ["d 12 is more than this model has layers for: it is 11"]
+    assert Settings(seed=1).with_value("d", "12").sampling("thinking", LOADED).led.d == 11
+    assert said(("d", "12"), ("preset", "paper")) == []
     assert said(("top_k", "5"), ("min_p", "0")) == ["without effect: method led does not use top_k, min_p"]
     assert said(("top_k", "5"), ("answer.method", "standard")) == []
     assert said(("think.top_k", "5"), ("answer.method", "standard")) == [

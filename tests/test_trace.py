@@ -156,7 +156,7 @@ def test_table(tmp_path: Path) -> None:
         '     2  "a\\u001b\\n"        thinking  0.750  ◦     2  "So" 0.500  "a" 0.250\n'
         '     3  "13"               answer    0.750\n'
         "\n"
-        "3 thinking + 1 answer tokens, mean confidence 0.750\n"
+        "3 thinking + 1 answer tokens, mean confidence of all tokens 0.750\n"
         "explored 2, changed 1\n"
         "depth   explored tokens whose distribution mixes the final layer and that many others\n"
         "    0        0 \n"
