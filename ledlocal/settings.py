@@ -173,8 +173,8 @@ def _used(sampling: Sampling) -> tuple[str, ...]:
 
 
 def _most_layers(led: Led, loaded: Loaded) -> int:
-    """The largest depth that the model has layers for: 1 ... L-2 or L-1, and the final one; at least that."""
-    return max(1, loaded.model.layers - (led.layers == "reference"))
+    """The largest depth that a model has layers for: 1 ... L-2 or L-1, and the final one; 2 is the least there is."""
+    return max(2, loaded.model.layers - (led.layers == "reference"))
 
 
 def describe(sampling: Sampling, phase: Phase) -> str:

@@ -21,7 +21,8 @@ from ledlocal.values.params import EngineOptions, Request
 
 LOADED = Loaded(
     model=ModelFacts(
-        path="tiny.gguf", name="tiny", architecture="llama", layers=12, vocabulary=100, context=256, trained_context=512,
+        path="tiny.gguf", name="tiny", architecture="llama", layers=12, vocabulary=100, context=256,
+        trained_context=512,
         slots=1, think_start="<think>", think_end="</think>", think_found="render", sampling={}, chat_template=True,
         template_sha256="ab" * 32),
     tap="plugin", load_s=0.5, memory={"host": 3_000_000})
