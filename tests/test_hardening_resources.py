@@ -15,7 +15,7 @@ import pytest
 from bad_ggufs import Tensor, good
 from real_command import Done, refused, run, start
 from tiny_models import tiny_model
-from worker_processes import linux
+from worker_processes import children, linux
 
 from ledlocal.models import DEMO
 from ledlocal.runtime.install import stock_folder
@@ -62,9 +62,9 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(tmp_path: Pat
 
 
 def test_a_worker_cannot_take_much_more_than_was_planned() -> None:
+    before = children()
     with Worker(EngineOptions(str(DEMO), context=512, threads=1)) as worker:
-        [pid] = [int(pid) for task in Path("/proc/self/task").iterdir()
-                 for pid in (task / "children").read_text().split()]
+        [pid] = children() - before
         soft, _ = resource.prlimit(pid, resource.RLIMIT_AS)
         taken = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
         assert taken < soft <= taken + worker.loaded.memory["host"] // 4 + SLACK + 64 * 2**20

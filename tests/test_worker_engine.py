@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from worker_processes import children
 
 from ledlocal.models import DEMO
 from ledlocal.values.errors import BadInput, EngineDied
@@ -28,12 +29,6 @@ ENDLESS = Request(messages=PUZZLE, seed=1, ignore_eos=True)
 def shared() -> Iterator[Worker]:
     with Worker(OPTIONS) as worker:
         yield worker
-
-
-def children() -> set[int]:
-    """Processes that a thread of this one has started."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 def ids_of(worker: Worker, request: Request) -> tuple[int, ...]:

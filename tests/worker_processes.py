@@ -24,6 +24,12 @@ def pid_of(worker: Worker) -> int:
     return int(worker.loaded.notices[0])
 
 
+def children() -> set[int]:
+    """Processes that a thread of this one has started."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
