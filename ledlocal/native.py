@@ -95,7 +95,7 @@ def _patched_source(work: Path) -> Path:
     archive = user_cache_path("ledlocal") / "sdist" / f"{base['sdist']}.tar.gz"
     if not archive.exists():
         _download(archive, base["sha256"])
-    _check(archive, base["sha256"])
+    _check(archive, base["sha256"], "; delete it")
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     source = work / base["sdist"]
@@ -117,11 +117,11 @@ def _download(archive: Path, sha256: str) -> None:
         fetched.rename(archive)
 
 
-def _check(archive: Path, sha256: str) -> None:
+def _check(archive: Path, sha256: str, hint: str = "") -> None:
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
-        raise BadInput(f"{archive}: its SHA-256 is {digest}, and the patch is for {sha256}; delete it")
+        raise BadInput(f"{archive}: its SHA-256 is {digest}, and the patch is for {sha256}{hint}")
 
 
 def _compile(llama: Path, made: Path, progress: Progress) -> None:

@@ -185,7 +185,7 @@ def _save(chat: Chat, rest: str) -> None:
     path = path_of(rest) if rest else chat.path
     if path is None:
         raise BadInput("/save takes a name")
-    if path.suffix != ".jsonl":
+    if rest and path.suffix != ".jsonl":
         raise BadInput(f"{path}: the name of a conversation's file ends in .jsonl")
     chat.save(path if path == chat.path else _new(path))
     chat.say(f"saved as {chat.path}; every answer is added to it")

@@ -80,6 +80,11 @@ def test_mathematics(text: str, correct: bool) -> None:
     assert (grade.vote == "\\frac{3}{4}") is correct
 
 
+def test_an_answer_key_that_is_no_mathematics_makes_nobody_wrong() -> None:
+    with pytest.raises(ValueError, match="is no mathematics"):
+        mathematics.grade("\\text{}", "\\boxed{5}")
+
+
 def test_equal_wrong_answers_vote_alike() -> None:
     votes = {mathematics.grade("7", text).vote for text in ("\\boxed{5}", "So $5$.", "It is 5")}
     assert len(votes) == 1 and votes != {None}

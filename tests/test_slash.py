@@ -284,6 +284,8 @@ def test_a_saved_file_has_the_ending_that_is_looked_for(talk: Callable[..., str]
     shown = talk("a", f"/save {tmp_path}/own")
     assert f"ledlocal: {tmp_path}/own: the name of a conversation's file ends in .jsonl\n" in shown
     assert not list(tmp_path.glob("own*"))
+    engine.enqueue(reply("two"))
+    assert f"saved as {tmp_path}/odd.txt" in talk("a", "/save", path=tmp_path / "odd.txt")  # it was named before
 
 
 def test_a_name_that_cannot_be_saved_is_not_kept(talk: Callable[..., str], engine: FakeEngine, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ SOLUTION = "\\boxed{{{}}}"
 def grade(gold: str, text: str) -> Grade:
     """What is in the last \\boxed{}, else the last formula or number, against the gold answer.
 
+    Boxes side by side are one answer of several parts. Raises ValueError if the gold answer is no mathematics.
     Takes as long as sympy needs: to be called in a process that may be ended (ledlocal.evals.grading). math-verify's
     own time limit is off, since it calls what it did not finish wrong.
     """
@@ -22,6 +23,8 @@ def grade(gold: str, text: str) -> Grade:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     wanted = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+    if not wanted:
+        raise ValueError(f"the known answer {gold!r} is no mathematics")
     found = parse(text, [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()],
                   parsing_timeout=None, raise_on_error=True)
     if not found:

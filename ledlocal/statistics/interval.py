@@ -67,7 +67,7 @@ def _weights(problems: int) -> NDArray[np.float64]:
 def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
     """Per problem (P,), the least-squares slope of its values (P, T) over `at` (T,); their mean is the means' slope.
 
-    Over temperatures it is the paper's alpha (arXiv 2602.01698, section 3).
+    Over temperatures it is the paper's alpha (arXiv 2602.01698).
     """
     x = np.asarray(at, np.float64)
     x = x - x.mean()
