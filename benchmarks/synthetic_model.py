@@ -29,6 +29,7 @@ class Shape:
 
 SHAPES = {
     "qwen3-0.6b": Shape(28, 1024, 16, 8, 128, 3072, 151_936),
+    "qwen3-4b": Shape(36, 2560, 32, 8, 128, 9728, 151_936),
     "small": Shape(8, 256, 4, 2, 64, 512, 151_936),
 }
 CHATML = ("{%- for message in messages -%}"
@@ -69,7 +70,7 @@ def write_vocabulary(writer: GGUFWriter, size: int) -> None:
 
 
 def write_model(path: Path, shape: Shape, seed: int = 0) -> None:
-    """Write the file, about 0.6 GB for qwen3-0.6b."""
+    """Write the file, about 0.6 GB for qwen3-0.6b, 4.3 GB for qwen3-4b."""
     rng = np.random.default_rng(seed)
     writer = GGUFWriter(path, "qwen3")
     writer.add_name(f"synthetic {path.stem}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from tap_witness import cpu_only
 from tiny_models import F16, Q4_K, Q8_0, TinyModels
 from tiny_recipes import UNTAPPABLE
 
@@ -297,6 +298,7 @@ def record_rows(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[i
     return rows
 
 
+@cpu_only
 @pytest.mark.parametrize("tap", ["auto", "none"])
 @pytest.mark.parametrize(("head", "n_embd"), [(F16, 64), (Q8_0, 64), (Q4_K, 256)], ids=["F16", "Q8_0", "Q4_K"])
 def test_neighbours_do_not_change_a_bit(models: TinyModels, monkeypatch: pytest.MonkeyPatch, head: Any, n_embd: int,

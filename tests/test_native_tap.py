@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 from tap_steps import context_of, fast_tap, loaded, wide_params
-from tap_witness import LAYERS, check, check_hidden, layer_inputs, look
+from tap_witness import FINAL, LAYERS, check, check_hidden, cpu_only, layer_inputs, look
 from tiny_lora import apply_lora, tiny_lora
 from tiny_models import F32, TinyModels
 
@@ -118,8 +118,8 @@ def test_logits_reach_the_host_for_whoever_asks(models: TinyModels, monkeypatch:
             tap.attach(context, LAYERS, 20)
             tap.prepare(np.ones(len(at)))
             context.decode(rows)
-            np.testing.assert_allclose([context.logits(i) for i in at], want, atol=1e-4)
-            np.testing.assert_allclose([tap.row(i) for i in range(len(at))], want, atol=1e-4)
+            np.testing.assert_allclose([context.logits(i) for i in at], want, atol=FINAL)
+            np.testing.assert_allclose([tap.row(i) for i in range(len(at))], want, atol=FINAL)
             tap.detach()
 
 
@@ -141,7 +141,7 @@ def test_a_lora_that_comes_between_two_decodes_of_one_kind(models: TinyModels, t
             apply_lora(context, tmp_path / "lora.gguf", *scales)
             got = read(tap, context, rows)
             for j, hidden in enumerate(truth.hidden.values()):
-                np.testing.assert_allclose(got[:, j], softmax(head.logits(hidden, True), 1), atol=1e-4)
+                np.testing.assert_allclose(got[:, j], softmax(head.logits(hidden, True), 1), atol=FINAL)
         tap.detach()
 
 
@@ -175,7 +175,7 @@ def test_rows_are_read_where_a_larger_decode_put_them(models: TinyModels) -> Non
             tap = NativeTap()
             tap.attach(context, LAYERS, 20)
             for rows in decodes:
-                np.testing.assert_allclose(read(tap, context, rows, 2), np.stack(want, 1), atol=1e-4)
+                np.testing.assert_allclose(read(tap, context, rows, 2), np.stack(want, 1), atol=FINAL)
             tap.detach()
 
 
@@ -191,7 +191,7 @@ def test_rows_of_earlier_micro_batches_are_kept(models: TinyModels, behind: int)
         for part in (rows, [Row(row.token, row.position, 0, i < 3) for i, row in enumerate(rows)]):
             read(tap, context, part)
             n = sum(row.output for row in part)
-            np.testing.assert_allclose(np.stack([tap.row(i) for i in range(n)]), want[:n], atol=1e-4)
+            np.testing.assert_allclose(np.stack([tap.row(i) for i in range(n)]), want[:n], atol=FINAL)
         tap.detach()
 
 
@@ -277,6 +277,7 @@ def test_what_is_out_of_range_is_an_error_and_changes_nothing(models: TinyModels
         tap.detach()
 
 
+@cpu_only
 def test_prompts_take_hardly_more_memory_with_a_tap(models: TinyModels) -> None:
     """The rows of the outputs are taken right behind each layer: no whole layer is kept for them."""
     from ledlocal.runtime.footprint import Footprint

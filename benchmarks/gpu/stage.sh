@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE | profile SHAPE. Each
+# takes under 9 minutes and leaves its results in $OUT. `build` leaves the compiled libraries there, too, in parts (lib.*):
+# put into .gpu/ they spare the next machine 5 minutes.
+#
+#     benchmarks/gpu/stage.sh build && benchmarks/gpu/stage.sh taps && benchmarks/gpu/stage.sh speed qwen3-4b
+#
+# CUDA=off rehearses everything on the CPU.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+: "${OUT:?names the folder for results}"
+work=${WORK:-/var/tmp/ledlocal-gpu}
+mkdir -p "$work"
+export PYTHONUNBUFFERED=1 LEDLOCAL_LIBRARY=stock  # the patched library is the installed one
+# some images link libstdc++ into every library; mixed with a shared one of NCCL's, that crashes at the first stream
+shared=$(g++ -print-file-name=libstdc++.so.6)
+[ "${CUDA:-on}" = off ] || [ ! -e "$shared" ] || export LD_PRELOAD=$shared
+
+wheel() {
+    [ -d "$work/llama-cpp-python" ] || tar -C "$work" -xJf .gpu/llama-cpp-python.tar.xz
+    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS=$1 python3 -m pip wheel --quiet --no-index --no-deps \
+        --no-build-isolation --wheel-dir "$work/built" "$work/llama-cpp-python"
+}
+
+build() {
+    python3 -m pip install --quiet --no-index --no-deps .gpu/wheels/*.whl
+    python3 -m pip install --quiet --no-index --no-deps --no-build-isolation --editable .
+    if compgen -G '.gpu/lib.*' > /dev/null; then
+        wheel "-DLLAMA_BUILD=off -DLLAVA_BUILD=off"
+    else
+        wheel "-DGGML_CUDA=${CUDA:-on} -DCMAKE_CUDA_ARCHITECTURES=${ARCH:-90} -DLLAVA_BUILD=off"
+    fi
+    python3 -m pip install --quiet --no-index --no-deps --force-reinstall "$work"/built/*.whl
+    lib=$(python3 -c 'from ledlocal.runtime.install import stock_folder; print(stock_folder())')
+    if compgen -G '.gpu/lib.*' > /dev/null; then
+        mkdir -p "$lib"
+        cat .gpu/lib.* | tar -C "$lib" -xJ
+    else
+        (cd "$lib" && tar -ch libllama.so libggml*.so.0 | xz -T0) | split -b 15M -d - "$OUT/lib."
+    fi
+    ledlocal doctor | tee "$OUT/doctor.txt"
+}
+
+# What needs bit-equal rows, or a NaN that stays in its row, holds on the CPU alone and is skipped.
+taps() {
+    lib=$(python3 -c 'from ledlocal.runtime.install import stock_folder; print(stock_folder())')
+    LEDLOCAL_TEST_NATIVE=$lib \
+        python3 -m pytest -p no:benchmark -n "$(nproc)" --dist worksteal tests/test_taps.py tests/test_tap_choice.py \
+        tests/test_native_tap.py tests/test_product.py tests/test_engine.py tests/test_engine_phases.py \
+        tests/test_engine_slots.py tests/test_engine_continues.py tests/test_kv_cache.py \
+        > "$OUT/taps.txt" 2>&1 || true
+    grep -E "^(FAILED|ERROR)|passed|failed" "$OUT/taps.txt"
+}
+
+model() {
+    [ -f "$work/$1.gguf" ] || python3 benchmarks/synthetic_model.py "$1" "$work/$1.gguf"
+}
+
+# BATCHES="1:native 8:plugin ...": sequences side by side, and the tap
+speed() {
+    model "$1"
+    for run in ${BATCHES:-128:native 32:native 1:plugin 128:plugin 8:native 64:native 1:native}; do
+        python3 benchmarks/engine_speed.py "$work/$1.gguf" --batch "${run%:*}" --tap "${run#*:}" --device \
+            --context "${CONTEXT:-512}" --rounds "${ROUNDS:-3}" --tokens "${TOKENS:-48}" | tee -a "$OUT/speed-$1.txt"
+    done
+}
+
+profile() {
+    model "$1"
+    python3 -m cProfile -s tottime benchmarks/engine_speed.py "$work/$1.gguf" --batch "${2:-128}" --tap native \
+        --memory standard --tokens 100 | head -50 | tee "$OUT/profile-$1.txt"
+}
+
+"$@"
