@@ -17,6 +17,7 @@ from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfRe
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
     "models": "Find, fetch and describe models.",
+    "eval": "Does a decoding method help? Problems with answers that can be checked.",
     "trace": "Show a recorded trace, token by token.",
     "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",

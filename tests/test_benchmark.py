@@ -143,6 +143,6 @@ def test_a_task_is_sound_before_it_is_run(file: Path) -> None:
         for task in (Puzzle(), Benchmark("mine", file), Benchmark("letters", file, "choice")):
             if task.name == "letters":
                 with pytest.raises(BadInput, match="letters 0000: its own solution"):
-                    require_sound(grader, task)
+                    require_sound(grader, task, task.problems())
             else:
-                require_sound(grader, task)
+                require_sound(grader, task, task.problems())

@@ -20,7 +20,7 @@ LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_ve
              "platformdirs", "prompt_toolkit", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
-    "rich": ("ledlocal.commands",),
+    "rich": ("ledlocal.commands", "ledlocal.evals.progress"),
     "prompt_toolkit": ("ledlocal.line_editor",),
     "wcwidth": ("ledlocal.wrap",),
     "textual": ("ledlocal_tui",),

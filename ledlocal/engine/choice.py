@@ -64,7 +64,8 @@ class Chooser:
             unsound = {int(i) for i in project[~np.isfinite(projected.posteriors).all((1, 2))]}
             np.nan_to_num(projected.posteriors, copy=False)
         choices = method.choose(step, candidates, explored, projected)
-        shown = self._show(step, candidates, choices, projected, [one.request.detail != "forks" for one in sequences])
+        wanted = [one.request.detail in ("candidates", "all") for one in sequences]
+        shown = self._show(step, candidates, choices, projected, wanted)
         depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
         depths = {int(i): int(at) for i, at in zip(project, depth, strict=True)}
         return {

@@ -236,10 +236,12 @@ class Engine:
                 continue
             one, forced = chosen[row], bool(sequence.forced)
             token = sequence.forced.popleft() if forced else one.token
-            events.append(sequence.accept(
+            event = sequence.accept(
                 token, forced=forced, confidence=min(1.0, float(confidence[row])), entropy=float(final.entropy[row]),
                 explored=one.explored and not forced, changed=one.changed and not forced, depth=one.depth, u=one.u,
-                candidates=one.candidates))
+                candidates=one.candidates)
+            if sequence.request.detail != "none":
+                events.append(event)
             if sequence.finish is not None:
                 events.append(self._end(sequence, sequence.finish, sequence.reason))
         return events

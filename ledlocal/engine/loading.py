@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from ledlocal.methods.thinking import InitialPhase, ThinkingTracker
 from ledlocal.runtime import amx
+from ledlocal.runtime.cores import physical_cores
 from ledlocal.runtime.header import Header, read_header
 from ledlocal.runtime.llama import Model, now, release_memory
 from ledlocal.runtime.markers import (
@@ -33,6 +34,8 @@ from ledlocal.values.events import Loaded, ModelFacts
 from ledlocal.values.file_identity import file_identity
 from ledlocal.values.params import EngineOptions, Message, Reasoning, Request, Sampling
 
+FROZEN = 64
+"""Prompts with a date of their own that are kept: an evaluation puts each to several methods."""
 _SAMPLING_KEYS = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
 
 
@@ -113,6 +116,7 @@ class Session:
             origin = "the given chat template" if options.chat_template else f"the chat template of {options.model}"
             self._template = ChatTemplate(self._template_text, origin, self.vocabulary.bos, self.vocabulary.eos)
         self._markers = self._find_markers()
+        self._frozen = lru_cache(FROZEN)(self._conversation)
         params = params_of(options, self.room, options.threads or physical_cores())
         last = self.model.n_layer
         layers = tuple(range(max(1, last - options.depth), last))
@@ -184,7 +188,8 @@ class Session:
     def prompt(self, request: Request) -> Prompt:
         """Token ids of a request's prompt and where it leaves the thinking phase. Raises BadInput."""
         if request.messages is not None:
-            return self._conversation(request.messages, request.reasoning)
+            render = self._frozen if request.date else self._conversation
+            return render(request.messages, request.reasoning, request.date)
         ids = request.prompt_ids
         if ids is None:
             ids = tuple(self.vocabulary.with_bos(self.vocabulary.tokenize(request.prompt or "", special=True)))
@@ -195,13 +200,14 @@ class Session:
         phase: InitialPhase = phase_of(text, self._markers) if self._markers else "unopened"
         return Prompt(ids, lambda: self._tracker(phase))
 
-    def _conversation(self, messages: tuple[Message, ...], reasoning: Reasoning) -> Prompt:
+    def _conversation(self, messages: tuple[Message, ...], reasoning: Reasoning, date: str) -> Prompt:
         template = self._template
         if template is None:  # another model's format is never assumed
             raise BadInput(f"{self.model.path} has no chat template; give one with --chat-template-file")
         thinking = self._format(template, reasoning)
         markers = (*self._markers.starts, *self._markers.ends) if self._markers else ()
-        built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers)
+        built = build_prompt(self.vocabulary, template, messages, thinking.kwargs if thinking else {}, markers,
+                             now=datetime.fromisoformat(date) if date else None)
         phase: InitialPhase = "unopened"
         if thinking:
             phase = phase_of(built.tail, thinking.markers) if built.tail else thinking.phase
@@ -265,14 +271,3 @@ def _own_sampling(header: Header) -> tuple[dict[str, float], list[str]]:
         else:
             found[field] = float(value)
     return found, notices
-
-
-@cache
-def physical_cores() -> int:
-    """Physical cores this process may use: two threads of one core share its arithmetic."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    siblings = set()
-    for cpu in usable:
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        siblings.add(topology.read_text() if topology.exists() else str(cpu))
-    return len(siblings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,3 +45,9 @@ class Task(Protocol):
 
     def grade(self, problem: Problem, answer: str) -> Grade:
         """Judge the text behind the thinking."""
+
+
+Asked = Mapping[str, tuple[Task, Sequence[Problem]]]
+"""Tasks by name, each with the problems that a run asks."""
+Problems = Mapping[str, Sequence[Problem]]
+"""The same without the graders."""

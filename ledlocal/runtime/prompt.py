@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -53,9 +54,11 @@ def message_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def build_prompt(vocabulary: Vocabulary, template: ChatTemplate, messages: Sequence[Message],
-                 kwargs: Mapping[str, Any], markers: Iterable[str] = (), render: Render = render) -> Prompt:
-    """Render a conversation, ready for the answer, and tokenize it. `kwargs`: the template's switches.
+                 kwargs: Mapping[str, Any], markers: Iterable[str] = (), render: Render = render,
+                 now: datetime | None = None) -> Prompt:
+    """Render a conversation, ready for the answer, and tokenize it.
 
+    `kwargs`: the template's switches; `now`: what it takes for the time. None: the clock.
     The ids are llama.cpp's own for the text, unless a message spells a special token or one of the thinking `markers`.
     Raises BadInput if there are no messages, one is not Unicode, or the template refuses them.
     """
@@ -69,7 +72,7 @@ def build_prompt(vocabulary: Vocabulary, template: ChatTemplate, messages: Seque
     last = masked[-1]
     probe = [*masked[:-1], Message(last.role, last.content + masks.end, last.thinking)]
     conversations = [masked, probe, *([messages] if masks.used else [])]
-    texts = render(template, [Job(message_dicts(c), dict(kwargs)) for c in conversations])
+    texts = render(template, [Job(message_dicts(c), dict(kwargs), now=now) for c in conversations])
     rendered, probed = texts[:2]
     if isinstance(rendered, TemplateFailure):
         raise template.refuse(rendered.cause)

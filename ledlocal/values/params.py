@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, get_args
 
 from ledlocal.values.errors import BadInput
@@ -12,7 +13,7 @@ Order = Literal["llama", "paper"]
 LayerPreset = Literal["reference", "paper"]
 Scope = Literal["thinking", "all"]
 Reasoning = Literal["on", "off", "auto"]
-Detail = Literal["forks", "candidates", "all"]
+Detail = Literal["none", "forks", "candidates", "all"]
 TapName = Literal["auto", "native", "plugin", "reference", "none"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -122,9 +123,14 @@ class Request:
     stop: tuple[str, ...] = ()
     """Strings that end the answer; never applied inside thinking."""
     detail: Detail = "forks"
-    """Which tokens carry their candidates: projected ones, all, or all and every thinking token projected."""
+    """Which tokens carry their candidates: projected ones, all, or all and every thinking token projected.
+
+    `none`: there is no event per token at all, only what was said in the end.
+    """
     ignore_eos: bool = False
     """Go on after an end-of-generation token (benchmarks)."""
+    date: str = ""
+    """ISO date and time that the chat template is told; empty: the clock's."""
 
     def __post_init__(self) -> None:
         given = [x is not None for x in (self.messages, self.prompt, self.prompt_ids)]
@@ -138,7 +144,11 @@ class Request:
             require_number("reasoning_budget", self.reasoning_budget, 0, 2**31 - 1)
         require_number("first_sample", self.first_sample, 0, 2**63 - 1)
         require_choice("reasoning", self.reasoning, ("on", "off", "auto"))
-        require_choice("detail", self.detail, ("forks", "candidates", "all"))
+        require_choice("detail", self.detail, get_args(Detail))
+        try:
+            datetime.fromisoformat(self.date or "2000-01-01")
+        except ValueError:
+            raise BadInput(f"date must be an ISO date and time, not {self.date!r}") from None
         if any(not s for s in self.stop):
             raise BadInput("a stop string must not be empty")
 

@@ -1,0 +1,259 @@
+"""An evaluation at work: every sample that is missing is asked for, kept, judged and kept again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from ledlocal.evals.arm import Arm
+from ledlocal.evals.grading import Grader
+from ledlocal.evals.plan import FROZEN_DATE, Plan
+from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score
+from ledlocal.evals.task import Asked, Grade, Problem, Task
+from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.events import Exploration, Finished, Loaded
+from ledlocal.values.params import Message, Request
+from ledlocal.worker.client import Worker
+
+DEATHS = 3
+"""Of the engine in a row without a finished sample: then it is not the machine's mood, and the run ends."""
+TICK_S = 0.2
+NOTHING = Exploration(0, 0, (), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Samples of one problem that follow each other."""
+
+    task: Task
+    problem: Problem
+    arm: Arm
+    first: int
+    count: int
+
+    def key(self, sample: int) -> Key:
+        """Of one of its samples."""
+        return Key(self.task.name, self.problem.id, self.arm.method, self.arm.temperature, sample)
+
+    def request(self, plan: Plan, loaded: Loaded) -> Request:
+        """Methods share their random numbers: the stream is named by problem and sample alone."""
+        thinking, answer = self.arm.sampling(loaded)
+        return Request(
+            messages=(Message("user", self.problem.question),), thinking=thinking, answer=answer, n=self.count,
+            seed=plan.seed, problem=f"{self.task.name}/{self.problem.id}", first_sample=self.first,
+            max_tokens=plan.max_tokens, reasoning=plan.reasoning, reasoning_budget=plan.reasoning_budget,
+            detail="none", date=FROZEN_DATE)
+
+
+class Observer(Protocol):
+    """Who is told how it goes."""
+
+    def sampled(self, sample: Sample) -> None:
+        """A sample was kept, now or in an earlier session."""
+
+    def scored(self, score: Score) -> None:
+        """A score was kept, now or in an earlier session."""
+
+    def begin(self) -> None:
+        """What is told from now on is this session's work."""
+
+    def tick(self) -> None:
+        """Some time has passed."""
+
+    def note(self, text: str) -> None:
+        """Something to say once."""
+
+
+def jobs(plan: Plan, asked: Asked, have: Mapping[Key, Sample]) -> Iterator[Job]:
+    """What is missing, one problem after the other: all methods on it, so that a run cut short is still paired."""
+    for task, problems in asked.values():
+        for problem in problems:
+            for arm in plan.arms:
+                start: int | None = None
+                for i in range(plan.samples + 1):
+                    missing = i < plan.samples and Job(task, problem, arm, i, 1).key(i) not in have
+                    if missing and start is None:
+                        start = i
+                    elif not missing and start is not None:
+                        yield Job(task, problem, arm, start, i - start)
+                        start = None
+
+
+class Evaluation:
+    """One session of a run."""
+
+    def __init__(self, folder: RunFolder, plan: Plan, asked: Asked, grader: Grader, observer: Observer) -> None:
+        self._folder, self._plan, self._asked = folder, plan, asked
+        self._grader, self._observer = grader, observer
+        self._problems = {(name, problem.id): (task, problem) for name, (task, problems) in asked.items()
+                          for problem in problems}
+        self._grades: list[tuple[Sample, object]] = []
+        self.samples = folder.samples()
+        self.scores = {key: score for key, score in folder.scores().items() if score.grading == plan.grading}
+
+    @property
+    def complete(self) -> bool:
+        """Every sample is there and has its score."""
+        return len(self.scores) == len(self.samples) and not next(jobs(self._plan, self._asked, self.samples), None)
+
+    def run(self, start: Callable[[], Worker]) -> None:
+        """Until nothing is missing. `start` gives an engine; one that dies is replaced.
+
+        Raises EngineDied after DEATHS in a row. Whatever ends it, what was finished is kept.
+        """
+        for sample in self.samples.values():
+            self._observer.sampled(sample)
+        for score in self.scores.values():
+            self._observer.scored(score)
+        self._observer.begin()
+        for key, sample in self.samples.items():
+            if key not in self.scores:
+                self._grade(sample)
+        deaths, began, already = 0, time.perf_counter(), set(self.samples)
+        while next(jobs(self._plan, self._asked, self.samples), None):
+            before = len(self.samples)
+            try:
+                with start() as worker:
+                    self._session(worker)
+            except EngineDied as error:
+                deaths = deaths + 1 if len(self.samples) == before else 1
+                if deaths == DEATHS:
+                    raise
+                self._observer.note(f"{error}; starting it again")
+        self._collect(wait=True)
+        new = [sample for key, sample in self.samples.items() if key not in already]
+        if new:
+            self._folder.append(TIMINGS, [{
+                "session_s": time.perf_counter() - began, "samples": len(new),
+                "tokens": sum(sample.thinking_tokens + sample.answer_tokens for sample in new)}])
+
+    def _session(self, worker: Worker) -> None:
+        """All that is missing, from one engine."""
+        left, lock = jobs(self._plan, self._asked, dict(self.samples)), threading.Lock()
+        outcomes: SimpleQueue[tuple[Job, Finished] | BaseException | None] = SimpleQueue()
+        loaded = worker.loaded
+
+        def ask() -> None:
+            try:
+                while True:
+                    with lock:
+                        job = next(left, None)
+                    if job is None:
+                        break
+                    for event in _finished(worker, job, job.request(self._plan, loaded)):
+                        outcomes.put((job, event))
+            except BaseException as error:
+                outcomes.put(error)
+            outcomes.put(None)
+
+        # twice as many samples under way as there are slots, so that none waits for a straggler
+        count = 2 * -(-loaded.model.slots // self._plan.samples)
+        for i in range(count):
+            threading.Thread(target=ask, name=f"samples {i}", daemon=True).start()
+        self._receive(outcomes, count)
+
+    def _receive(self, outcomes: SimpleQueue[tuple[Job, Finished] | BaseException | None], asking: int) -> None:
+        """Keep what comes until all threads have ended; what came before an error is kept, too."""
+        failure: BaseException | None = None
+        try:
+            while asking:
+                try:
+                    batch = [outcomes.get(timeout=TICK_S)]
+                except Empty:
+                    batch = []
+                while not outcomes.empty():
+                    batch.append(outcomes.get())
+                asking -= sum(one is None for one in batch)
+                failure = failure or next((one for one in batch if isinstance(one, BaseException)), None)
+                self._keep([one for one in batch if isinstance(one, tuple)])
+                self._collect(wait=False)
+                self._observer.tick()
+                if failure is not None and not isinstance(failure, EngineDied):
+                    break
+        finally:
+            left = []
+            while not outcomes.empty():
+                left.append(outcomes.get())
+            self._keep([one for one in left if isinstance(one, tuple)])
+        if failure is not None:
+            raise failure
+
+    def _keep(self, finished: list[tuple[Job, Finished]]) -> None:
+        """Write samples, then have them judged."""
+        samples, timings = [], []
+        for job, event in finished:
+            key = job.key(event.sample)
+            if event.finish == "cancelled" or key in self.samples:
+                continue
+            samples.append(Sample(
+                *key, event.finish, event.reason, event.prompt_tokens, event.thinking_tokens, event.answer_tokens,
+                event.led.explored, event.led.changed, event.led.depth_histogram, event.thinking, event.answer))
+            timings.append({**key._asdict(), "prefill_s": event.prefill_s, "decode_s": event.decode_s})
+        if not samples:
+            return
+        self._folder.append(SAMPLES, samples)
+        self._folder.append(TIMINGS, timings)
+        for sample in samples:
+            self.samples[sample.key] = sample
+            self._observer.sampled(sample)
+            self._grade(sample)
+
+    def _grade(self, sample: Sample) -> None:
+        task, problem = self._problems[sample.task, sample.problem]
+        settled = settled_grade(sample, self._plan.grading)
+        self._grades.append((sample, settled or self._grader.submit(
+            task, problem, graded_text(sample, self._plan.grading))))
+
+    def _collect(self, wait: bool) -> None:
+        """Write the scores that are there; `wait`: all of them."""
+        ready, later = [], []
+        for sample, grade in self._grades:
+            if isinstance(grade, Grade):
+                ready.append(score_of(sample, self._plan.grading, grade))
+            elif wait or grade.done():  # type: ignore[attr-defined]
+                found = self._grader.grade_of(grade)  # type: ignore[arg-type]
+                ready.append(score_of(sample, self._plan.grading, found))
+                if wait:
+                    self._observer.tick()
+            else:
+                later.append((sample, grade))
+        self._grades = later
+        if ready:
+            self._folder.append(SCORES, ready)
+        for score in ready:
+            self.scores[score.key] = score
+            self._observer.scored(score)
+
+
+def _finished(worker: Worker, job: Job, request: Request) -> Iterator[Finished]:
+    """How each sample ends; a prompt that this context cannot hold ends them all, and nothing else."""
+    try:
+        with closing(worker.generate(request)) as events:
+            yield from (event for event in events if isinstance(event, Finished))
+    except BadInput as error:
+        for sample in range(job.first, job.first + job.count):
+            yield Finished(0, sample, "invalid", str(error), "", "", (), 0, 0, 0, 0, 0.0, 0.0, NOTHING)
+
+
+def graded_text(sample: Sample, grading: str) -> str:
+    """What a grader reads."""
+    return sample.answer if grading == "answer" else f"{sample.thinking}\n{sample.answer}"
+
+
+def settled_grade(sample: Sample, grading: str) -> Grade | None:
+    """The grade of a sample that needs no grader."""
+    if sample.finish == "invalid":
+        return Grade(None, None, sample.reason)
+    if sample.finish == "length" and grading == "answer":
+        return Grade(False, None, "cut short")
+    return None
+
+
+def score_of(sample: Sample, grading: str, grade: Grade) -> Score:
+    """A grade as it is kept."""
+    return Score(*sample.key, grading, grade.correct, grade.vote, grade.reason)

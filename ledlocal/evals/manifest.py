@@ -1,0 +1,60 @@
+"""What a run was done with, in full: enough to tell whether another machine, or another day, would give the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from ledlocal.evals.arm import Arm
+from ledlocal.runtime.build import Build
+from ledlocal.values.events import Loaded
+from ledlocal.values.params import EngineOptions
+
+KEPT = ("context", "slots", "threads")
+"""Engine options that are chosen by the machine at the first start, and stay when the run goes on."""
+PASSING = ("machine", "model.name")
+"""Parts of the manifest that may differ when a run goes on."""
+
+
+def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, build: Build, arms: Sequence[Arm],
+                data: Mapping[str, str]) -> dict[str, Any]:
+    """The content of manifest.json. `data`: SHA-256 of each task's questions."""
+    model = loaded.model
+    engine = {key: value for key, value in asdict(options).items() if key not in ("model", "chat_template")}
+    on_gpu = any(device.gpu for device in build.devices) and options.gpu_layers != 0
+    return {
+        "model": {
+            "name": name, "sha256": sha256, "architecture": model.architecture, "layers": model.layers,
+            "vocabulary": model.vocabulary, "template_sha256": model.template_sha256,
+            "think": {"start": model.think_start, "end": model.think_end, "found": model.think_found},
+        },
+        "data": dict(data),
+        "arms": {f"{arm.method} @ {arm.temperature:g}": dict(zip(
+            ("thinking", "answer"), map(asdict, arm.sampling(loaded)), strict=True)) for arm in arms},
+        "engine": engine | {"context": model.context, "kv_cache": "split" if options.reproducible else "automatic"},
+        "tap": loaded.tap,
+        "build": {
+            "ledlocal": version("ledlocal"), "llama_cpp_python": build.version, "features": build.features,
+            "patched": build.native, "devices": [device.description for device in build.devices],
+        },
+        "repeatable": "up to the rounding of the GPU's kernels" if on_gpu else "bit for bit",
+        "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0))
+                    if hasattr(os, "sched_getaffinity") else os.cpu_count()},
+    }
+
+
+def comparable(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what may differ when a run goes on."""
+    kept = json.loads(json.dumps(manifest))  # tuples become lists, as in the file
+    for name in PASSING:
+        *path, last = name.split(".")
+        at = kept
+        for part in path:
+            at = at.get(part, {})
+        at.pop(last, None)
+    return dict(kept)

@@ -1,0 +1,142 @@
+"""How a run goes: one line per task and method, live on a terminal, now and then in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ledlocal.evals.plan import Plan
+from ledlocal.evals.run_folder import Sample, Score
+from ledlocal.evals.task import Asked
+from ledlocal.terminal import Console
+
+PLAIN_EVERY_S = 60.0
+LIVE_EVERY_S = 0.5
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of one method on one task."""
+
+    total: int
+    done: int = 0
+    before: int = 0
+    """Done in earlier sessions."""
+    truncated: int = 0
+    thinking: int = 0
+    tokens: int = 0
+    """Of this session."""
+    correct: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    graded: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def pass_at_1(self) -> float | None:
+        """Mean over the problems that have a graded sample."""
+        shares = [self.correct[problem] / count for problem, count in self.graded.items()]
+        return sum(shares) / len(shares) if shares else None
+
+    def solved(self) -> float | None:
+        """Share of those problems with a correct sample so far."""
+        return sum(self.correct[problem] > 0 for problem in self.graded) / len(self.graded) if self.graded else None
+
+
+class Progress:
+    """An Observer with a terminal."""
+
+    def __init__(self, plan: Plan, asked: Asked, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan, self._console, self._clock = plan, console, clock
+        self._tallies = {(task, arm.method, arm.temperature): Tally(len(problems) * plan.samples)
+                         for task, (_, problems) in asked.items() for arm in plan.arms}
+        self._began: float | None = None
+        self._last = 0.0
+        self._live: Callable[[], None] | None = None
+
+    def sampled(self, sample: Sample) -> None:
+        """One more is done."""
+        tally = self._tallies[sample.task, sample.method, sample.temperature]
+        tally.done += 1
+        tally.truncated += sample.finish == "length"
+        tally.thinking += sample.thinking_tokens
+        if self._began is None:
+            tally.before += 1
+        else:
+            tally.tokens += sample.thinking_tokens + sample.answer_tokens
+
+    def scored(self, score: Score) -> None:
+        """One more has a grade."""
+        if score.correct is not None:
+            tally = self._tallies[score.task, score.method, score.temperature]
+            tally.graded[score.problem] += 1
+            tally.correct[score.problem] += score.correct
+
+    def note(self, text: str) -> None:
+        """Something to say once."""
+        self._console.note(text)
+
+    def begin(self) -> None:
+        """What is told from now on is this session's work."""
+        self._began = self._last = self._clock()
+
+    def tick(self) -> None:
+        """Show how it stands, if it was not shown just before."""
+        every = LIVE_EVERY_S if self._live else PLAIN_EVERY_S
+        if self._began is not None and self._clock() - self._last >= every:
+            self._last = self._clock()
+            if self._live:
+                self._live()
+            else:
+                for line in self.lines():
+                    self._console.info(line)
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Cells of the table, the first one the names."""
+        n = self._plan.samples
+        yield "task", "method", "T", "done", "pass@1", f"pass@{n}", "thinking", "cut", "tokens/s", "left"
+        elapsed = self._clock() - self._began if self._began is not None else 0.0
+        for (task, method, temperature), tally in self._tallies.items():
+            new = tally.done - tally.before
+            speed = f"{tally.tokens / elapsed:.0f}" if elapsed and new else "-"
+            left = duration((tally.total - tally.done) * elapsed / new) if new else "-"
+            yield (task, method, f"{temperature:g}", f"{tally.done}/{tally.total}", _percent(tally.pass_at_1()),
+                   _percent(tally.solved()), f"{tally.thinking / tally.done:.0f}" if tally.done else "-",
+                   str(tally.truncated), speed, "" if tally.done == tally.total else left)
+
+    def lines(self) -> list[str]:
+        """The table as plain text."""
+        rows = list(self.rows())
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
+                          for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within, a terminal shows the table live."""
+        if self._console.quiet or not self._console.err.erases:
+            yield
+            return
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+        from rich.text import Text
+
+        def table() -> Text:
+            return Text("\n".join(self.lines()), no_wrap=True, overflow="ellipsis")
+
+        with Live(table(), console=RichConsole(stderr=True, highlight=False), auto_refresh=False) as live:
+            self._live = lambda: live.update(table(), refresh=True)
+            try:
+                yield
+            finally:
+                self._live()
+                self._live = None
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a person would use."""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

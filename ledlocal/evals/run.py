@@ -1,0 +1,192 @@
+"""From a plan and a model to a finished run; and a finished run's numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ledlocal.evals.catalog import data_sha256, task_of
+from ledlocal.evals.evaluation import Evaluation
+from ledlocal.evals.grading import Grader, require_sound
+from ledlocal.evals.manifest import KEPT, comparable, manifest_of
+from ledlocal.evals.plan import Plan, first_difference, plan_of
+from ledlocal.evals.progress import Progress
+from ledlocal.evals.run_folder import (
+    MANIFEST,
+    PLAN,
+    PROBLEMS,
+    SAMPLES,
+    SCORES,
+    SUMMARY,
+    RunFolder,
+    Sample,
+    Score,
+    read_problems,
+    read_records,
+    to_lines,
+)
+from ledlocal.evals.summary import Cell, cells, summary_of, to_text
+from ledlocal.evals.task import Asked
+from ledlocal.runtime.build import Build
+from ledlocal.runtime.cores import physical_cores
+from ledlocal.runtime.plan import DEFAULT_CONTEXT
+from ledlocal.terminal import Console
+from ledlocal.text_file import read_text
+from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.params import EngineOptions
+from ledlocal.worker.client import Worker
+
+SLOTS, GPU_SLOTS = 32, 128
+"""Samples side by side, at most, where the user names no number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model of a run."""
+
+    name: str
+    """As the user wrote it."""
+    sha256: str
+    options: EngineOptions
+    """With `slots` and `context` as far as they were asked for."""
+    trained: int
+    """Context of its training, in tokens."""
+    slots: int | None
+    """None: as many as fit."""
+    build: Build
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a run asks."""
+
+    asked: Asked
+    data: dict[str, str]
+    """SHA-256 by task."""
+
+
+def questions(plan: Plan, files: Mapping[str, Path]) -> Questions:
+    """The tasks of a plan and their problems. Raises BadInput."""
+    asked, data = {}, {}
+    for name in plan.tasks:
+        task = task_of(name, files)
+        problems = task.problems()
+        asked[name] = (task, plan.asked(problems))
+        data[name] = data_sha256(problems)
+    return Questions(asked, data)
+
+
+def require_same(what: str, before: object, now: object) -> None:
+    """Raise BadInput naming the first difference."""
+    if found := first_difference(before, now):
+        name, old, new = found
+        raise BadInput(f"{what}: {name} is {_shown(old)} there, and {_shown(new)} now; give another --out, or the same "
+                       "command again")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def keep_plan(folder: RunFolder, plan: Plan) -> None:
+    """Write run.toml, or see that it asks the same. Raises BadInput naming the first difference."""
+    path = folder.path / PLAN
+    if path.exists():
+        require_same(str(path), plan_of(path).table(), plan.table())
+    else:
+        folder.write(PLAN, plan.to_toml())
+
+
+def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console,
+             graders: int = 1) -> dict[str, Any]:
+    """Sample and judge what is missing; the summary. Raises LedlocalError; what was finished is kept."""
+    keep_plan(folder, plan)
+    if not (folder.path / PROBLEMS).exists():
+        folder.write(PROBLEMS, to_lines({name: problems for name, (_, problems) in questions.asked.items()}))
+    progress = Progress(plan, questions.asked, console)
+    engine = Engine(subject, plan, questions, folder, console)
+    with ExitStack() as stack:
+        grader = stack.enter_context(Grader(graders))
+        evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
+        if not evaluation.complete:
+            for task, problems in questions.asked.values():
+                require_sound(grader, task, problems)
+        stack.enter_context(progress.shown())
+        evaluation.run(engine.start)
+    return summarize(folder)
+
+
+def read_cells(path: Path) -> tuple[Plan, list[Cell]]:
+    """What is in a run's folder so far. Raises BadInput."""
+    plan = plan_of(path / PLAN)
+    samples, scores = read_records(path / SAMPLES, Sample), read_records(path / SCORES, Score)
+    return plan, cells(plan, read_problems(path), samples, scores)
+
+
+def summarize(folder: RunFolder) -> dict[str, Any]:
+    """Write summary.json; its content."""
+    plan, found = read_cells(folder.path)
+    summary = summary_of(plan, found)
+    folder.write(SUMMARY, to_text(summary))
+    return summary
+
+
+class Engine:
+    """Starts the model's process as the first session did, and sees that it is the same model."""
+
+    def __init__(self, subject: Subject, plan: Plan, questions: Questions, folder: RunFolder,
+                 console: Console) -> None:
+        self._subject, self._plan, self._questions = subject, plan, questions
+        self._folder, self._console = folder, console
+        total = plan.samples * len(plan.arms) * sum(len(problems) for _, problems in questions.asked.values())
+        self._most = min(total, GPU_SLOTS if any(device.gpu for device in subject.build.devices) else SLOTS)
+
+    def start(self) -> Worker:
+        """A loaded model. Raises BadInput if it is not what the manifest says."""
+        path = self._folder.path / MANIFEST
+        before = _read_json(path) if path.exists() else None
+        options = self._subject.options
+        if before is not None:
+            require_same(str(path), before["model"]["sha256"], self._subject.sha256)
+            options = replace(options, **{key: before["engine"][key] for key in KEPT})
+            worker = Worker(options)
+        else:
+            options, worker = self._fitting(replace(options, threads=options.threads or physical_cores()))
+        try:
+            for notice in worker.loaded.notices:
+                self._console.note(notice)
+            manifest = manifest_of(self._subject.name, self._subject.sha256, worker.loaded, options,
+                                   self._subject.build, self._plan.arms, self._questions.data)
+            if before is not None:
+                require_same(str(path), comparable(before), comparable(manifest))
+            else:
+                self._folder.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _fitting(self, options: EngineOptions) -> tuple[EngineOptions, Worker]:
+        """With as many slots as fit beside the context that is wanted, down to one."""
+        context = options.context or min(self._subject.trained, DEFAULT_CONTEXT)
+        slots = self._subject.slots or self._most
+        while True:
+            wanted = replace(options, context=context, slots=slots)
+            try:
+                return wanted, Worker(wanted)
+            except OutOfResources:
+                if self._subject.slots or slots == 1:
+                    raise
+                slots //= 2
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(read_text(path)))
+    except ValueError as error:
+        raise BadInput(f"{path}: this is not JSON: {error}") from None
