@@ -18,6 +18,8 @@ COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
     "models": "Find, fetch and describe models.",
     "eval": "Does a decoding method help? Problems with answers that can be checked.",
+    "compare": "Whether methods, or two runs, differ on the same problems.",
+    "merge": "Join the shards of a run.",
     "trace": "Show a recorded trace, token by token.",
     "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",

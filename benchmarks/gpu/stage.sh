@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE | profile SHAPE. Each
-# takes under 9 minutes and leaves its results in $OUT. `build` leaves the compiled libraries there, too, in parts (lib.*):
+# One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE | profile SHAPE |
+# evaluate NAME ARGUMENTS. Each takes under 9 minutes and leaves its results in $OUT. `build` leaves the compiled
+# libraries there, too, in parts (lib.*):
 # put into .gpu/ they spare the next machine 5 minutes.
 #
 #     benchmarks/gpu/stage.sh build && benchmarks/gpu/stage.sh taps && benchmarks/gpu/stage.sh speed qwen3-4b
@@ -69,6 +70,20 @@ profile() {
     model "$1"
     python3 -m cProfile -s tottime benchmarks/engine_speed.py "$work/$1.gguf" --batch "${2:-128}" --tap native \
         --memory standard --tokens 100 | head -50 | tee "$OUT/profile-$1.txt"
+}
+
+# NAME and the arguments of `ledlocal eval`: shards side by side on one GPU, resumed if they are there already
+evaluate() {
+    name=$1 shards=${SHARDS:-8}
+    shift
+    mkdir -p "$work/runs"
+    for i in $(seq "$shards"); do
+        ledlocal eval "$@" --shard "$i/$shards" --out "$work/runs/$name-$i" -t 1 > "$work/runs/$name-$i.log" 2>&1 &
+    done
+    wait
+    tail -qn 1 "$work/runs/$name"-*.log | sort | uniq -c
+    ledlocal merge "$work/runs/$name" "$work/runs/$name"-*/ && ledlocal compare "$work/runs/$name"
+    tar -C "$work/runs" -c "$name" | xz -T0 | split -b 15M -d - "$OUT/run-$name."
 }
 
 "$@"

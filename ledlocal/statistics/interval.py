@@ -30,20 +30,18 @@ def estimate(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate
     """The mean of one value per problem (P,), each between `low` and `high`; NaN: this problem has none.
 
     Bootstrap over problems: percentiles, further out the fewer problems there are (Hesterberg 2015, "What Teachers
-    Should Know About the Bootstrap", expanded percentile interval). Values that are all at one end say nothing about
-    their spread: then the other bound is the largest mean under which that would happen in 2.5 % of all evaluations,
-    1 - 0.025^(1/P) of the range (exact for values at the two ends, safe for others: P(X = low) <= 1 - E[X]).
+    Should Know About the Bootstrap", expanded percentile interval). Values that are all the same say nothing
+    about their spread: then up to q = 1 - 0.025^(1/P) of all problems may be otherwise without one being seen in 2.5 % of
+    all evaluations, and the bounds are the means with that share at either end.
     """
     x = np.asarray(values, np.float64)
     x = x[~np.isnan(x)]
     if not len(x):
         return Estimate(*[float("nan")] * 3)
     mean = float(x.mean())
-    if np.ptp(x) == 0 and mean in (low, high):
-        reach = (high - low) * (1 - TAIL ** (1 / len(x)))
-        return Estimate(mean, mean - reach * (mean == high), mean + reach * (mean == low))
-    if len(x) == 1:
-        return Estimate(mean, low, high)
+    if np.ptp(x) == 0:
+        unseen = 1 - TAIL ** (1 / len(x))
+        return Estimate(mean, mean - unseen * (mean - low), mean + unseen * (high - mean))
     tail = _tail(len(x))
     bounds = np.quantile(_weights(len(x)) @ x, (tail, 1 - tail))
     return Estimate(mean, float(min(bounds[0], mean)), float(max(bounds[1], mean)))

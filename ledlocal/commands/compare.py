@@ -1,0 +1,44 @@
+"""`ledlocal compare`: paired differences within a run, or between two."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("other", required=False, type=click.Path(path_type=Path))
+@click.option("--margin", type=click.FloatRange(0, 100, min_open=True), default=2.0, metavar="POINTS",
+              help="Differences within it count as none. [2]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None:
+    """Whether the methods of RUN differ on the same problems, or RUN from OTHER with the same methods.
+
+    Differences in points of pass@1 and pass@n with 95 % intervals (bootstrap over problems); p from sign flips over
+    problems (exact McNemar for pass@n), by Holm's method over all comparisons shown.
+    """
+    from ledlocal.evals.comparison import alphas, between, within
+    from ledlocal.evals.report import alpha_table, comparison_table
+    from ledlocal.evals.run import read_cells
+    from ledlocal.terminal import Console
+    from ledlocal.values.errors import BadInput
+
+    plan, cells = read_cells(run)
+    if other is None:
+        found, slopes = within(cells, plan.samples, margin / 100), list(alphas(cells, plan.samples))
+    else:
+        second, others = read_cells(other)
+        if second.samples != plan.samples:
+            raise BadInput(f"{run} has {plan.samples} samples of a problem, and {other} has {second.samples}")
+        found, slopes = between(cells, others, plan.samples, (run.name, other.name), margin / 100), []
+    if as_json:
+        click.echo(json.dumps({"margin": margin / 100, "comparisons": [asdict(one) for one in found],
+                               "alpha": [asdict(one) for one in slopes]}))
+        return
+    out = Console().out
+    for line in [*comparison_table(found), *([""] if slopes else []), *alpha_table(slopes)]:
+        out.line(line)

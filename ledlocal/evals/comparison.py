@@ -1,0 +1,115 @@
+"""Whether methods differ on the same problems: paired differences, with everything that was compared counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledlocal.evals.summary import Cell, powers
+from ledlocal.statistics.interval import Estimate, estimate, slopes
+from ledlocal.statistics.paired import Verdict, holm, mcnemar, sign_flip, verdict
+from ledlocal.values.errors import BadInput
+
+MARGIN = 0.02
+"""Differences within it are no difference to a user; two points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`method` minus `against`, over the problems that both have all samples of."""
+
+    task: str
+    temperature: float
+    method: str
+    against: str
+    measure: str
+    """pass@1, or pass@n."""
+    primary: bool
+    """What the run was made for, as its run.toml says: an LED variant against its control."""
+    problems: int
+    difference: Estimate
+    p: float
+    adjusted: float
+    """p by Holm's method over all comparisons."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Alpha:
+    """The paper's alpha: the slope of pass@n against the temperature."""
+
+    task: str
+    method: str
+    n: int
+    slope: Estimate
+
+
+def within(cells: Sequence[Cell], n: int, margin: float = MARGIN) -> list[Comparison]:
+    """Of one run: every LED variant with its control, then every method with the first standard one."""
+    found: list[Comparison] = []
+    for cell in cells:
+        beside = {other.arm.method: other for other in cells
+                  if (other.task, other.arm.temperature) == (cell.task, cell.arm.temperature)}
+        standard = next((name for name in beside if name.partition(":")[0] == "standard"), "")
+        for name in dict.fromkeys((cell.arm.control, standard)):
+            if name in beside and name != cell.arm.method:
+                found += _compared(cell, beside[name], name, n, primary=name == cell.arm.control)
+    return judged(found, margin)
+
+
+def between(first: Sequence[Cell], second: Sequence[Cell], n: int, names: tuple[str, str],
+            margin: float = MARGIN) -> list[Comparison]:
+    """Every method of one run with the same method of another. Raises BadInput if nothing is in both."""
+    known = {(cell.task, cell.arm.method, cell.arm.temperature): cell for cell in second}
+    found: list[Comparison] = []
+    for cell in first:
+        other = known.get((cell.task, cell.arm.method, cell.arm.temperature))
+        if other is not None:
+            found += [replace(one, method=f"{names[0]}: {one.method}")
+                      for one in _compared(cell, other, f"{names[1]}: {other.arm.method}", n, primary=False)]
+    if not found:
+        raise BadInput(f"{names[0]} and {names[1]} have no task with a common method and temperature")
+    return judged(found, margin)
+
+
+def judged(found: Iterable[Comparison], margin: float) -> list[Comparison]:
+    """With p adjusted over all of them, and the verdict that follows."""
+    every = list(found)
+    adjusted = holm([one.p for one in every])
+    return [replace(one, adjusted=float(p), verdict=verdict(one.difference, float(p), margin))
+            for one, p in zip(every, adjusted, strict=True)]
+
+
+def alphas(cells: Sequence[Cell], n: int) -> Iterator[Alpha]:
+    """For every method that was sampled at two temperatures or more."""
+    for task, method in dict.fromkeys((cell.task, cell.arm.method) for cell in cells):
+        mine = sorted((cell for cell in cells if (cell.task, cell.arm.method) == (task, method)),
+                      key=lambda cell: cell.arm.temperature)
+        at = [cell.arm.temperature for cell in mine]
+        if len(at) > 1:
+            yield from (Alpha(task, method, k, _slope([cell.pass_at(k) for cell in mine], at)) for k in powers(n))
+
+
+def _slope(values: Sequence[NDArray[np.float64]], at: Sequence[float]) -> Estimate:
+    weights = slopes(np.eye(len(at)), at)  # of the values, which lie between 0 and 1
+    steepest = float(weights[weights > 0].sum())
+    return estimate(slopes(np.stack(values, axis=1), at), -steepest, steepest)
+
+
+def _compared(cell: Cell, other: Cell, against: str, n: int, primary: bool) -> Iterator[Comparison]:
+    if cell.gold != other.gold:
+        raise BadInput(f"{cell.task}: the two runs do not ask the same problems")
+    for k in dict.fromkeys((1, n)):
+        mine, theirs = cell.pass_at(k), other.pass_at(k)
+        both = ~np.isnan(mine) & ~np.isnan(theirs)
+        mine, theirs = mine[both], theirs[both]
+        if not len(mine):
+            continue
+        # with all samples drawn a problem is solved or not
+        p = mcnemar(mine > 0.5, theirs > 0.5) if k == n > 1 else sign_flip(mine - theirs)
+        difference = estimate(mine - theirs, -1, 1)
+        yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", primary,
+                         len(mine), difference, p, p, "no difference shown")
