@@ -28,7 +28,7 @@ STEP = 5
 """Every fifth token is a candidate."""
 GPU = any(ggml.device_type(ggml.device_at(i)) != ggml.CPU_DEVICE for i in range(ggml.device_count()))
 """Kernels there multiply F32 in TF32: ten bits of mantissa, as F16."""
-PROBABILITY = {F32: 4e-3 if GPU else 1e-4, F16: 4e-3, Q8_0: 0.06, Q4_K: 0.1}
+PROBABILITY = {F32: 4e-3 if GPU else 1e-4, F16: 8e-3 if GPU else 4e-3, Q8_0: 0.06, Q4_K: 0.1}
 """Largest difference of a probability. NumPy multiplies the unrounded hidden row; llama.cpp's kernels round it to the
 head's companion type (OutputHead has the measured logits): none for F32, fp16, or 8-bit blocks."""
 ENTROPY = {F32: 2e-2 if GPU else 1e-3, F16: 2e-2, Q8_0: 0.2, Q4_K: 0.4}

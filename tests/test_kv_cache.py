@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tap_witness import cpu_only
 from test_engine import GREEDY, Run, both, drain, one, opened, sampled
 from tiny_models import TinyModels
 
@@ -50,6 +51,7 @@ def fresh(path: Path, request: Request, **options: Any) -> tuple[int, ...]:
         return run.ids
 
 
+@cpu_only
 @pytest.mark.parametrize("architecture", [*PLAIN, *UNREWINDABLE, "gemma3"])
 def test_a_turn_that_goes_on_reuses_all_there_is(models: TinyModels, architecture: str) -> None:
     path = models(architecture)
@@ -105,6 +107,7 @@ def test_memory_that_cannot_be_cut_is_read_anew_and_says_so_once(models: TinyMod
     assert fourth.ids == fresh(path, turn(changed[:30] + MORE), tap="none")
 
 
+@cpu_only
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma3", *UNREWINDABLE])
 def test_samples_of_one_prompt_share_it(models: TinyModels, architecture: str) -> None:
     path = models(architecture)

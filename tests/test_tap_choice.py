@@ -152,6 +152,23 @@ def test_a_head_that_reads_more_than_the_last_layer_is_refused() -> None:
     ggml.free(context)
 
 
+def test_a_head_is_read_before_the_scheduler_moves_its_inputs() -> None:
+    """On a GPU, outputs that are selected behind the norm would be selected once more, by whatever is left there."""
+    context = ggml.init(65536)
+    graph = ggml.new_graph(context, 16, False)
+    hidden, weights = (ggml.new_tensor_2d(context, ggml.F32, 4, n) for n in (5, 6))
+    out_ids, moved = (ggml.new_tensor_1d(context, ggml.I32, 2) for _ in range(2))
+    for one in (out_ids, moved):
+        ggml.set_input(one)
+    selection = ggml.get_rows(context, hidden, out_ids)
+    head = Head(ggml.mul_mat(context, weights, selection), hidden, out_ids)
+    ggml.tensor(selection).src[1] = moved
+    rows = ggml.new_tensor_2d(context, ggml.F32, 4, 3)
+    copy = ggml.tensor(head.clone(context, graph, rows, 3))
+    assert (copy.src[0], copy.src[1], list(copy.ne)) == (weights, rows, [6, 3, 1, 1])
+    ggml.free(context)
+
+
 class Shifted(ctypes.Structure):
     """ggml_tensor as a release with one more number at the front would have it."""
 

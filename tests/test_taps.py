@@ -15,7 +15,7 @@ from tap_pairs import CASES, SEQUENCES, Case, batches
 from tap_steps import FAST, NATIVE, TOP, context_of, fast_tap, loaded, opened, step, wide_params
 from tap_witness import FINAL, GPU, LAYERS, RANK, SAME, Callback, Truth, check, check_hidden, look
 from tiny_lora import apply_lora, tiny_lora
-from tiny_models import F32, Q8_0, KnownResidual, TinyModels, known_residual_model
+from tiny_models import F32, Q4_K, Q8_0, KnownResidual, TinyModels, known_residual_model
 
 from ledlocal.methods.led import layers_of
 from ledlocal.runtime.install import OVERRIDE
@@ -83,6 +83,8 @@ def params_of(case: Case) -> ContextParams:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_same_as_llama_cpp_and_numpy(models: TinyModels, tmp_path: Path, case: Case) -> None:
+    if GPU and case.architecture == "gemma2" and case.head == Q4_K:
+        pytest.skip("llama.cpp has no flash attention kernel with a soft cap for heads of 64")
     path = models(case.architecture, **case.options())
     head, lora = OutputHead(path), tmp_path / "lora.gguf" if case.lora else None
     if lora is not None:
@@ -168,7 +170,7 @@ def test_known_residuals(known: KnownResidual, preset: str, fast: str) -> None:
             if led.norm:
                 h /= np.sqrt(np.square(h).mean() + 1e-5)
             z = known.head.astype(np.float64) @ h
-            np.testing.assert_allclose(posteriors[i, j], softmax(z * inv_temp[rows[i]]), rtol=FINAL, atol=1e-9)
+            np.testing.assert_allclose(posteriors[i, j], softmax(z * inv_temp[rows[i]]), rtol=2 * FINAL, atol=1e-9)
             assert entropies[i, j] == pytest.approx(scipy_entropy(softmax(z)), abs=FINAL)
 
 

@@ -113,7 +113,12 @@ def tensor(pointer: int) -> Tensor:
 
 def op(pointer: int) -> bytes:
     """What a node computes: b"MUL_MAT", b"GET_ROWS", ...; b"NONE" is a leaf."""
-    return bytes(_op_name(tensor(pointer).op))
+    return op_name(tensor(pointer))
+
+
+def op_name(node: Tensor) -> bytes:
+    """The same of a copied struct."""
+    return bytes(_op_name(node.op))
 
 
 def imitate(pointer: int, node: Tensor, sources: Sequence[int]) -> None:

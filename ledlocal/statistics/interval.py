@@ -31,8 +31,8 @@ def estimate(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate
 
     Bootstrap over problems: percentiles, further out the fewer problems there are (Hesterberg 2015, "What Teachers
     Should Know About the Bootstrap", expanded percentile interval). Values that are all the same say nothing
-    about their spread: then up to q = 1 - 0.025^(1/P) of all problems may be otherwise without one being seen in 2.5 % of
-    all evaluations, and the bounds are the means with that share at either end.
+    about their spread: then up to q = 1 - 0.025^(1/P) of all problems may be otherwise without one being seen in 2.5 %
+    of all evaluations, and the bounds are the means with that share at either end.
     """
     x = np.asarray(values, np.float64)
     x = x[~np.isnan(x)]

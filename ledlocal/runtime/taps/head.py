@@ -6,8 +6,6 @@ hidden state and the logits are copied with another input and another number of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ledlocal.runtime import ggml
 from ledlocal.runtime.taps.product import product, waits
 from ledlocal.values.errors import TapRefused
@@ -41,50 +39,61 @@ def head_input(logits: int) -> int:
     return int(ggml.tensor(pointer).src[1])
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
-    """Where the head begins and ends in the model's graph (ggml_tensor pointers)."""
+    """The nodes between hidden states and the logits, as they were when the model's graph was built.
 
-    logits: int
-    start: int
-    """This node is replaced by the new hidden states."""
-    out_ids: int | None = None
-    """The input that selects the outputs: their rows are what is put in, so the selection is left out."""
+    Read then, because before a graph runs llama.cpp's scheduler lets nodes read from copies on their own device
+    (ggml-backend.cpp, ggml_backend_sched_split_graph): an input would no longer be recognized.
+    """
 
-    def signature(self) -> tuple[object, ...]:
+    def __init__(self, logits: int, start: int, out_ids: int | None = None) -> None:
+        """ggml_tensor pointers; `start` is what new hidden states replace. Raises TapRefused if there are too many.
+
+        `out_ids`: the input that selects the outputs. Their rows are what is put in, so the selection is left out.
+        """
+        self._logits, self._start = logits, start
+        self._nodes: dict[int, ggml.Tensor] = {}
+        self._selected: dict[int, int] = {}
+        """Nodes that only select outputs, and what they select from."""
+        self._read(logits, out_ids)
+        self.signature = self._describe(logits)
         """Equal for heads that compute the same with the same weights, whatever graph they were found in."""
-        found: list[object] = []
-        self._describe(self.logits, found)
-        return tuple(found)
 
-    def _describe(self, pointer: int, found: list[object]) -> None:
-        if pointer == self.start:
-            found.append("start")
+    def _read(self, pointer: int, out_ids: int | None) -> None:
+        if pointer == self._start or pointer in self._nodes:
             return
-        node = ggml.tensor(pointer)
-        if selects(pointer, self.out_ids):
-            self._describe(node.src[0], found)
-            return
-        found.append((node.op, tuple(node.op_params), pointer if node.op == ggml.OP_NONE else None))
-        if len(found) > MAX_NODES:
+        if len(self._nodes) > MAX_NODES:
             raise TapRefused("its output head does not start at the last layer")
-        for source in node.src:
-            if source:
-                self._describe(source, found)
+        node = self._nodes[pointer] = ggml.Tensor.from_buffer_copy(ggml.tensor(pointer))
+        sources = [source for source in node.src if source]
+        if selects(pointer, out_ids):
+            sources = sources[:1]
+            self._selected[pointer] = sources[0]
+        for source in sources:
+            self._read(source, out_ids)
+
+    def _describe(self, pointer: int) -> tuple[object, ...]:
+        if pointer == self._start:
+            return ("start",)
+        if pointer in self._selected:
+            return self._describe(self._selected[pointer])
+        node = self._nodes[pointer]
+        return (node.op, tuple(node.op_params), pointer if node.op == ggml.OP_NONE else None,
+                *(self._describe(source) for source in node.src if source))
 
     def clone(self, context: int, graph: int, hidden: int, rows: int) -> int:
         """Nodes in `context` that compute logits (V, rows) from `hidden` (E, rows); some are put into `graph`."""
-        copy = self._clone(context, graph, self.logits, hidden, rows, {})
-        if copy == self.logits:
+        copy = self._clone(context, graph, self._logits, hidden, rows, {})
+        if copy == self._logits:
             raise TapRefused("its logits do not depend on the last layer in the expected way")
         return copy
 
     def _clone(self, context: int, graph: int, pointer: int, hidden: int, rows: int, done: dict[int, int]) -> int:
-        if pointer == self.start:
+        if pointer == self._start:
             return hidden
-        node = ggml.tensor(pointer)
-        if selects(pointer, self.out_ids):
-            return self._clone(context, graph, node.src[0], hidden, rows, done)
+        if pointer in self._selected:
+            return self._clone(context, graph, self._selected[pointer], hidden, rows, done)
+        node = self._nodes[pointer]
         if pointer in done:
             return done[pointer]
         if node.op == ggml.OP_NONE and not node.flags & ggml.FLAG_INPUT:
@@ -98,7 +107,7 @@ class Head:
             return pointer
         if node.view_src or node.ne[2] != 1 or node.ne[3] != 1:
             raise TapRefused("its output head writes into parts of the logits or keeps several streams")
-        if ggml.op(pointer) == b"MUL_MAT" and waits(copies[0]):
+        if ggml.op_name(node) == b"MUL_MAT" and waits(copies[0]):
             copy = product(context, graph, copies[0], copies[1], node)
         else:
             copy = int(ggml.new_tensor_2d(context, node.type, node.ne[0], rows))

@@ -145,8 +145,6 @@ class PluginTap:
         self._rows, self._logits, self._stack, self._ids, self._pack = rows, logits, stack, ids, pack
         assert self._projection is not None
         self._projection.heads = {norm: Head(logits, one, out_ids) for norm, one in ((False, normed), (True, start))}
-        for head in self._projection.heads.values():
-            head.signature()  # refuses one that is too large
 
     def _streams(self, graph: int, start: int, out_ids: int | None) -> list[int]:
         """Residual streams after every attached layer and the last: (E, tokens); the last ones may have rows of the

@@ -82,7 +82,7 @@ class Projection:
              norm: bool, build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> list[NDArray[np.float32]]:
         source = ggml.tensor(stack)
         key = (len(rows), ids.shape[1], norm, build.__name__, tuple(source.ne), ggml.buffer_type(source.buffer),
-               self.heads[norm].signature())
+               self.heads[norm].signature)
         if self._graph is None or key != self._key:
             self._rebuild(source, len(rows), ids.shape[1], norm, build)
             self._key = key
