@@ -17,8 +17,8 @@ from ledlocal.values.params import EngineOptions
 
 KEPT = ("context", "slots", "threads")
 """Engine options that are chosen by the machine at the first start, and stay when the run goes on."""
-PASSING = ("machine", "model.name")
-"""Parts of the manifest that may differ when a run goes on."""
+PASSING = ("machine", "model.name", "engine.slots")
+"""Parts of the manifest that may differ when a run goes on, or between its shards."""
 
 
 def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, build: Build, arms: Sequence[Arm],

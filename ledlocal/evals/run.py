@@ -102,12 +102,21 @@ def keep_plan(folder: RunFolder, plan: Plan) -> None:
         folder.write(PLAN, plan.to_toml())
 
 
+def require_subject(path: Path, subject: Subject, questions: Questions) -> None:
+    """Raise BadInput unless a run that has begun asks the same questions of the same model."""
+    if path.exists():
+        manifest = _read_json(path)
+        require_same(str(path), {"model.sha256": manifest["model"]["sha256"], "data": manifest["data"]},
+                     {"model.sha256": subject.sha256, "data": questions.data})
+
+
 def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console,
              graders: int = 1) -> dict[str, Any]:
     """Sample and judge what is missing; the summary. Raises LedlocalError; what was finished is kept."""
     keep_plan(folder, plan)
     if not (folder.path / PROBLEMS).exists():
         folder.write(PROBLEMS, to_lines({name: problems for name, (_, problems) in questions.asked.items()}))
+    require_subject(folder.path / MANIFEST, subject, questions)
     progress = Progress(plan, questions.asked, console)
     engine = Engine(subject, plan, questions, folder, console)
     with ExitStack() as stack:
@@ -152,7 +161,6 @@ class Engine:
         before = _read_json(path) if path.exists() else None
         options = self._subject.options
         if before is not None:
-            require_same(str(path), before["model"]["sha256"], self._subject.sha256)
             options = replace(options, **{key: before["engine"][key] for key in KEPT})
             worker = Worker(options)
         else:

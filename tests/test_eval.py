@@ -1,0 +1,264 @@
+"""`ledlocal eval` as a user runs it: real processes, killed for real, on the demo model."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from real_command import refused, run
+from worker_processes import linux
+
+from ledlocal.evals.arm import Arm
+from ledlocal.evals.plan import plan_of
+from ledlocal.evals.run import read_cells
+
+LIMIT_S = 240.0
+SMALL = ("--limit", "3", "-n", "2", "--max-tokens", "60", "-t", "1")
+
+
+def evaluate(out: Path, *args: str, code: int = 0) -> str:
+    done = run("eval", "demo", "--out", str(out), *args, limit_s=LIMIT_S)
+    assert done.code == code, done
+    return done.out if code == 0 else done.said[-1]
+
+
+def content(folder: Path) -> tuple[list[str], list[str], bytes]:
+    """What must not depend on how a run came about."""
+    samples, scores = (sorted((folder / f"{name}.jsonl").read_text().splitlines()) for name in ("samples", "scores"))
+    return samples, scores, (folder / "summary.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    evaluate(folder, *SMALL)
+    return folder
+
+
+def test_methods_are_compared_side_by_side(whole: Path) -> None:
+    _, cells = read_cells(whole)
+    assert [cell.arm for cell in cells] == [Arm("standard", 0.6), Arm("led", 0.6, "control"), Arm("control", 0.6)]
+    assert all(len(row) == 2 for cell in cells for row in cell.samples)
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["complete"] and [row["samples"] for row in summary["rows"]] == [6, 6, 6]
+    standard, led, control = cells
+    assert all(sample.explored == 0 for cell in (standard, control) for row in cell.samples for sample in row)
+    assert sum(sample.explored for row in led.samples for sample in row) > 0
+    assert summary["rows"][1]["explored_share"] == sum(s.explored for row in led.samples for s in row) / sum(
+        s.thinking_tokens for row in led.samples for s in row)
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["arms"]["led @ 0.6"]["thinking"]["led"]["d"] == 8
+    assert (manifest["engine"]["reproducible"], manifest["repeatable"]) == (True, "bit for bit")
+    assert len(manifest["model"]["sha256"]) == len(manifest["data"]["puzzle"]) == 64
+
+
+def test_random_numbers_are_common(whole: Path) -> None:
+    """Where nothing was explored differently, led and its control said the same."""
+    _, (_, led, control) = read_cells(whole)
+    pairs = [(a, b) for mine, theirs in zip(led.samples, control.samples, strict=True)
+             for a, b in zip(mine, theirs, strict=True)]
+    same = [(a, b) for a, b in pairs if not a.changed]
+    assert same and all((a.thinking, a.answer) == (b.thinking, b.answer) for a, b in same)
+
+
+def test_the_same_command_again_changes_nothing(whole: Path) -> None:
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
+    evaluate(whole, *SMALL)
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+
+
+def test_what_was_changed_is_refused_by_name(whole: Path, tmp_path: Path) -> None:
+    done = run("eval", "demo", "--out", str(whole), *SMALL, "--seed", "1", limit_s=LIMIT_S)
+    assert "run.toml: seed is 0 there, and 1 now" in done.said[-1] and done.code == 2
+    manifest = whole / "manifest.json"
+    kept = manifest.read_text()
+    try:
+        for path, missing in ((("model", "sha256"), False), (("data", "puzzle"), False), (("tap",), True),
+                              (("build", "features"), True), (("arms", "led @ 0.6", "thinking", "led", "d"), True)):
+            changed = json.loads(kept)
+            at = changed
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = "other"
+            manifest.write_text(json.dumps(changed))
+            if missing:  # then the model is started
+                (whole / "samples.jsonl").rename(tmp_path / "samples.jsonl")
+            line = evaluate(whole, *SMALL, code=2)
+            assert f'manifest.json: {".".join(path)} is "other" there, and ' in line
+            if missing:
+                (tmp_path / "samples.jsonl").rename(whole / "samples.jsonl")
+    finally:
+        manifest.write_text(kept)
+
+
+def test_batch_and_order_change_nothing(whole: Path, tmp_path: Path) -> None:
+    evaluate(tmp_path / "run", *SMALL, "--batch", "5")
+    assert content(tmp_path / "run") == content(whole)
+
+
+def test_shards_are_merged_to_the_same_run(whole: Path, tmp_path: Path) -> None:
+    for i in (1, 2):
+        evaluate(tmp_path / str(i), *SMALL, "--shard", f"{i}/2")
+    done = run("merge", str(tmp_path / "both"), str(tmp_path / "2"), str(tmp_path / "1"))
+    assert done.code == 0, done
+    assert content(tmp_path / "both") == content(whole)
+    assert plan_of(tmp_path / "both" / "run.toml") == plan_of(whole / "run.toml")
+    assert refused(run("merge", str(tmp_path / "one"), str(tmp_path / "1")), "a merge needs each of 1 ... 2 once")
+
+
+def test_a_forecast_writes_nothing(tmp_path: Path) -> None:
+    text = evaluate(tmp_path / "run", *SMALL, "--dry-run")
+    assert "samples   18: 2 of each problem with each method" in text and "tokens/s" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_questions_of_ones_own(tmp_path: Path) -> None:
+    """The demo model cannot solve them, and it is said soberly."""
+    file = tmp_path / "sums.jsonl"
+    file.write_text('{"question": "What is 2+2?", "answer": 4}\n{"question": "And 3*3?", "answer": "9"}\n')
+    text = evaluate(tmp_path / "run", "--data", str(file), "-n", "2", "--methods", "standard", "--max-tokens", "40",
+                    "-t", "1")
+    assert "sums" in text
+    [row] = json.loads((tmp_path / "run" / "summary.json").read_text())["rows"]
+    assert (row["task"], row["problems"], row["samples"], row["not_graded"]) == ("sums", 2, 4, 0)
+
+
+def test_a_prompt_that_does_not_fit_is_not_graded(tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps({"question": "1 + " * 2000, "answer": "4"}) + "\n")
+    evaluate(tmp_path / "run", "--data", str(file), "-n", "2", "--methods", "standard", "-t", "1")
+    [row] = json.loads((tmp_path / "run" / "summary.json").read_text())["rows"]
+    assert (row["samples"], row["not_graded"], row["pass_at"]["1"]["value"]) == (2, 2, None)
+    [score, _] = (tmp_path / "run" / "scores.jsonl").read_text().splitlines()
+    assert "tokens long, and the context holds 512" in json.loads(score)["reason"]
+
+
+@pytest.mark.parametrize(("args", "words"), [
+    (["--task", "nonsense"], "there is no task 'nonsense'"),
+    (["--methods", "dola"], "a method must be one of standard, led, control"),
+    (["--shard", "3/2"], "a shard's number must be a number from 1 to 2"),
+    (["--sweep", "temp"], "--sweep takes NAME=VALUE"),
+    (["--sweep", "temp=x"], "could not convert string to float"),
+    (["--data", "/nowhere/x.json"], "/nowhere/x.json: No such file"),
+    (["--batch", "many"], "--batch takes auto or a number"),
+    (["--temp", "-1"], "temperature must be"),
+])
+def test_what_is_wrong_is_one_line(tmp_path: Path, args: list[str], words: str) -> None:
+    done = run("eval", "demo", "--out", str(tmp_path / "run"), "-q", *args)
+    assert refused(done, words)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    done = run("eval", "demo", "--out", "/proc/run", "-q", *SMALL)
+    assert refused(done, "cannot write into /proc/run", code=4)
+
+
+def test_a_full_disk_ends_it_and_nothing_is_lost(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    limits = "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))"
+    done = run("eval", "demo", "--out", str(out), "-q", *SMALL, limits=limits, limit_s=LIMIT_S)
+    assert done.code == 4 and "samples.jsonl: File too large; what was written before is kept" in done.said[-1], done
+    evaluate(out, *SMALL)
+    assert content(out) == content(whole)
+
+
+def children(pid: int) -> dict[int, str]:
+    """Processes that a process has started, and their command lines."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found[int(child)] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    return found
+
+
+@dataclass
+class Killer:
+    """Runs the command until it is through, and kills it or its worker when some samples more are there."""
+
+    out: Path
+    args: tuple[str, ...]
+    total: int
+    random: random.Random = field(default_factory=lambda: random.Random(5))
+    parents: int = 0
+    workers: int = 0
+    torn: int = 0
+
+    def finished(self) -> int:
+        path = self.out / "samples.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    def go(self, kills: int) -> None:
+        """Kills that landed while some samples were there and some missing, until there are as many."""
+        while self.parents + self.workers + self.torn < kills:
+            assert self.finished() < self.total, "through before there were enough kills"
+            if self.random.random() < 0.2:
+                self._tear()
+            else:
+                self._kill()
+        evaluate(self.out, *self.args)
+
+    def _tear(self) -> None:
+        script = str(Path(__file__).parent / "torn_writes.py")
+        command = [sys.executable, script, str(self.random.randint(1, 6)), "eval", "demo", "-q", "--out",
+                   str(self.out), *self.args]
+        code = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False).returncode
+        assert code in (-signal.SIGKILL, 0)
+        self.torn += code != 0 and 0 < self.finished() < self.total
+
+    def _kill(self) -> None:
+        with subprocess.Popen([sys.executable, "-m", "ledlocal", "eval", "demo", "-q", "--out", str(self.out),
+                               *self.args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                for _ in range(self.random.randint(1, 3)):
+                    self._strike(process)
+            finally:
+                process.kill()
+
+    def _strike(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill the worker, or the command itself, a moment after the next samples."""
+        before, end = self.finished(), time.monotonic() + LIMIT_S
+        while self.finished() == before and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        time.sleep(self.random.random() * 0.05)
+        if process.poll() is not None:
+            return
+        if self.random.random() < 0.5:
+            process.kill()
+            process.wait()
+            self.parents += 0 < self.finished() < self.total
+            return
+        for pid, line in children(process.pid).items():
+            if "ledlocal.worker" in line:
+                os.kill(pid, signal.SIGKILL)
+                self.workers += 0 < self.finished() < self.total
+
+
+GRADUAL = ("--limit", "6", "-n", "2", "--max-tokens", "40", "-t", "1", "--batch", "2")
+
+
+@linux
+def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path) -> None:
+    evaluate(tmp_path / "whole", *GRADUAL)
+    killer = Killer(tmp_path / "run", GRADUAL, 36)
+    killer.go(3)
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
+
+
+@linux
+@pytest.mark.slow
+def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
+    args = ("--limit", "60", "-n", "4", "--max-tokens", "40", "-t", "1", "--batch", "4")
+    evaluate(tmp_path / "whole", *args)
+    killer = Killer(tmp_path / "run", args, 720)
+    killer.go(50)
+    assert min(killer.parents, killer.workers, killer.torn) >= 3, killer
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
