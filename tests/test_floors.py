@@ -17,7 +17,7 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "numpy", "pebble",
-             "platformdirs", "prompt_toolkit", "rich", "textual", "wcwidth")
+             "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
     "rich": ("ledlocal.commands", "ledlocal.evals.progress"),
@@ -30,6 +30,7 @@ HOMES = {
     "huggingface_hub": ("ledlocal.stores",),
     "math_verify": ("ledlocal.evals",),
     "pebble": ("ledlocal.evals",),
+    "reasoning_gym": ("ledlocal.evals",),
 }
 """Where a library may be imported, other modules never."""
 
@@ -132,6 +133,7 @@ def test_only_the_worker_process_sees_the_engine(module: str) -> None:
     ("ledlocal.chat", {"platformdirs", "wcwidth"}),
     ("ledlocal.terminal", set()),
     ("ledlocal.models", set()),
+    ("ledlocal.evals.gym", set()),
     ("ledlocal.digest", {"platformdirs"}),
 ])
 def test_a_floor_loads_only_its_libraries(package: str, allowed: set[str]) -> None:

@@ -32,6 +32,13 @@ def conversations(_context: click.Context, _parameter: click.Parameter, word: st
     return _beginning(names(), word) or [CompletionItem(word, type="file")]
 
 
+def benchmarks(_context: click.Context, _parameter: click.Parameter, word: str) -> list[CompletionItem]:
+    """The paper's."""
+    from ledlocal.evals.benchmark import PUBLISHED
+
+    return _beginning(PUBLISHED, word)
+
+
 def _beginning(names: Iterable[str], word: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(word)]
 

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ledlocal.digest import sha256_of
-from ledlocal.evals import choice, mathematics
+from ledlocal.evals import choice, code, mathematics
 from ledlocal.evals.question_file import read_questions
 from ledlocal.evals.task import Grade, Problem
 from ledlocal.values.errors import BadInput
+
+
+def _worded(prompt: str, solution: str, path: Path) -> Sequence[Problem]:
+    """Questions with short answers, named by their place in the file."""
+    return tuple(Problem(f"{i:04}", prompt.format(question=question), answer, solution.format(answer))
+                 for i, (question, answer) in enumerate(read_questions(path)))
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How questions are put and answers judged."""
 
-    prompt: str
-    solution: str
-    """A right answer around the known one."""
+    problems: Callable[[Path], Sequence[Problem]]
+    """Of a file, in its order. Raises BadInput naming file and place."""
     grade: Callable[[str, str], Grade]
     """Of the known answer and a text."""
+    graded: bool = True
+    """False: `grade` never knows, and there are no known answers to ask it for."""
 
 
 KINDS = {
-    "mathematics": Kind(mathematics.PROMPT, mathematics.SOLUTION, mathematics.grade),
-    "choice": Kind(choice.PROMPT, choice.SOLUTION, choice.grade),
+    "mathematics": Kind(partial(_worded, mathematics.PROMPT, mathematics.SOLUTION), mathematics.grade),
+    "choice": Kind(partial(_worded, choice.PROMPT, choice.SOLUTION), choice.grade),
+    "code": Kind(code.problems, code.grade, graded=False),
 }
 
 
@@ -45,6 +54,7 @@ PUBLISHED = {
     "aime2024": Published("ef02255e61539115f6274a0765ff10076df416db5f90d41500d472cb5184e560"),
     "aime2025": Published("b9d730eab85774f6ce5dbb30d813520fea8c0f543e8224bc4de853f65084477a"),
     "gpqa_diamond": Published("a24a0e376dcf6d1ea515ed6810c3918293406655ea760b6c2ab76e8b96af88da", "choice"),
+    "livecodebench": Published("3b90410091ab366f175775c908ec9576283bc5729ffc4d00fd2eca2705e8623d", "code"),
 }
 
 
@@ -56,11 +66,14 @@ class Benchmark:
     path: Path
     kind: str = "mathematics"
 
+    @property
+    def graded(self) -> bool:
+        """Whether its answers can be judged; grading.require_sound is for those that can."""
+        return KINDS[self.kind].graded
+
     def problems(self) -> Sequence[Problem]:
-        """Named by their place in the file."""
-        kind = KINDS[self.kind]
-        return tuple(Problem(f"{i:04}", kind.prompt.format(question=question), answer, kind.solution.format(answer))
-                     for i, (question, answer) in enumerate(read_questions(self.path)))
+        """In the file's order, named by their place in it or by their own ids."""
+        return KINDS[self.kind].problems(self.path)
 
     def grade(self, problem: Problem, answer: str) -> Grade:
         """By its kind; mathematics needs the extra `eval`."""

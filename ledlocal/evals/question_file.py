@@ -17,21 +17,25 @@ from ledlocal.values.errors import BadInput
 
 def read_questions(path: Path) -> Sequence[tuple[str, str]]:
     """Questions and their answers, in the file's order. Raises BadInput naming file and place."""
-    found = list(_pairs(path, read_text(path)))
+    return [_question(where, item) for where, item in read_items(path)]
+
+
+def read_items(path: Path) -> Sequence[tuple[str, object]]:
+    """Where each item is, as an error says it, and what JSON makes of it. Raises BadInput naming file and place."""
+    found = list(_items(path, read_text(path)))
     if not found:
         raise BadInput(f"{path}: there is no question in it")
     return found
 
 
-def _pairs(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _items(path: Path, text: str) -> Iterator[tuple[str, object]]:
     if text.lstrip().startswith("["):
         items: Any = _parsed(path, text, "")
-        for i, item in enumerate(items, 1):
-            yield _question(f"{path}, question {i}", item)
+        yield from ((f"{path}, question {i}", item) for i, item in enumerate(items, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield _question(f"{path}, line {number}", _parsed(path, line, f", line {number}"))
+            yield f"{path}, line {number}", _parsed(path, line, f", line {number}")
 
 
 def _parsed(path: Path, text: str, where: str) -> object:
