@@ -16,6 +16,7 @@ from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfRe
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
+    "lens": "Measure every layer while a model thinks.",
     "models": "Find, fetch and describe models.",
     "eval": "Does a decoding method help? Problems with answers that can be checked.",
     "compare": "Whether methods, or two runs, differ on the same problems.",
