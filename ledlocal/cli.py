@@ -16,11 +16,11 @@ from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfRe
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
-    "lens": "Measure every layer while a model thinks.",
     "models": "Find, fetch and describe models.",
     "eval": "Does a decoding method help? Problems with answers that can be checked.",
     "compare": "Whether methods, or two runs, differ on the same problems.",
     "merge": "Join the shards of a run.",
+    "lens": "Measure every layer while a model thinks.",
     "trace": "Show a recorded trace, token by token.",
     "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",

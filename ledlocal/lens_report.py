@@ -90,7 +90,7 @@ class Report:
             "tap": self.loaded.tap,
             "settings": {
                 "phase": self.which, "prompts": len(self.requests), "samples": request.n, "seed": request.seed,
-                "max_tokens": request.max_tokens, "thinking": asdict(request.thinking),
+                "max_tokens": request.max_tokens, "date": request.date, "thinking": asdict(request.thinking),
                 "answer": asdict(request.answer), "streams": [one.problem for one in self.requests],
                 "messages": [[asdict(message) for message in one.messages or ()] for one in self.requests],
             },

@@ -45,7 +45,7 @@ PROMPT_ROOM = 2048
 @click.option("--phase", type=click.Choice(["thinking", "answer", "all"]), default="thinking",
               help="Which tokens count. [thinking]")
 @click.option("-c", "--ctx-size", type=int, metavar="N", help="Context in tokens. [room for a prompt and the reply]")
-@click.option("-np", "--parallel", type=click.IntRange(1, 256), default=8, metavar="N",
+@click.option("--batch", type=click.IntRange(1, 256), default=8, metavar="N",
               help="Replies side by side, each with a context of its own. [8]")
 @click.option("-t", "--threads", type=int, metavar="N", help="CPU threads. [physical cores]")
 @click.option("--tap", type=click.Choice([name for name in get_args(TapName) if name != "none"]), default="auto",
@@ -73,7 +73,7 @@ def lens(model: str | None, as_json: bool, plot: Path | None, **flags: Any) -> N
         require_new(plot)
     location = resolve(model, offline=flags["offline"], aliases=read_config().models)
     asked = _prompts(flags, location.origin == "embedded")
-    slots = min(flags["parallel"], len(asked) * flags["samples"])
+    slots = min(flags["batch"], len(asked) * flags["samples"])
     options = _engine_options(location.path, slots, flags)
     report = _measure(options, settings, asked, flags, console)
     if plot is not None:
@@ -92,6 +92,7 @@ def _measure(options: EngineOptions, settings: Settings, asked: list[tuple[str, 
              console: Console) -> Report:
     """Sample and tally; `asked`: each prompt with the name of its stream of random numbers."""
     from ledlocal.digest import sha256_of_parts
+    from ledlocal.evals.plan import FROZEN_DATE
     from ledlocal.lens import observe, summarize
     from ledlocal.lens_report import Report
     from ledlocal.stores.location import parts_of
@@ -117,7 +118,7 @@ def _measure(options: EngineOptions, settings: Settings, asked: list[tuple[str, 
                 console.note(event.text)
 
         requests = [replace(settings.request(engine.loaded, (Message("user", text),)), problem=name,
-                            n=flags["samples"]) for name, text in asked]
+                            n=flags["samples"], date=FROZEN_DATE) for name, text in asked]
         # one more prompt than there are slots: it is read as soon as one is free
         at_once = -(-options.slots // flags["samples"]) + 1
         observations = summarize(observe(engine, requests, which, at_once, seen), engine.loaded.model.vocabulary)
