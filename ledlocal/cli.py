@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "Does a decoding method help? Problems with answers that can be checked.",
     "compare": "Whether methods, or two runs, differ on the same problems.",
     "merge": "Join the shards of a run.",
+    "lens": "Measure every layer while a model thinks.",
     "trace": "Show a recorded trace, token by token.",
     "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",

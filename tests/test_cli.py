@@ -141,7 +141,7 @@ def test_json(engine: FakeEngine) -> None:
                   "think": {"start": "<think>", "end": "</think>", "found": "render"}},
         "stream": {"problem": "", "sample": 0, "continued": 0},
         "engine": {"context": None, "slots": 1, "threads": None, "gpu_layers": None, "batch": 512, "tap": "auto",
-                   "depth": 8, "reproducible": False, "think_tags": None, "flash_attention": "auto",
+                   "depth": 8, "lens": False, "reproducible": False, "think_tags": None, "flash_attention": "auto",
                    "cache_type_k": "f16", "cache_type_v": "f16"},
         "tap": "plugin",
         "timing": {"load_s": 0.5, "prefill_s": 0.1, "decode_s": 0.25, "tokens_per_s": 16.0},

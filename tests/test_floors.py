@@ -16,7 +16,7 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
-LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "numpy", "pebble",
+LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "matplotlib", "numpy", "pebble",
              "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
@@ -29,6 +29,7 @@ HOMES = {
     "jinja2": ("ledlocal.runtime",),
     "huggingface_hub": ("ledlocal.stores",),
     "math_verify": ("ledlocal.evals",),
+    "matplotlib": ("ledlocal.lens_plot",),
     "pebble": ("ledlocal.evals",),
     "reasoning_gym": ("ledlocal.evals",),
 }

@@ -113,7 +113,7 @@ def read(body: object, expected: Any = Event) -> Any:
 
 def test_every_event_is_tried() -> None:
     made = {name for name, value in vars(events).items() if is_dataclass(value)}
-    parts = {"ModelFacts", "Candidates", "Exploration"}
+    parts = {"ModelFacts", "Candidates", "Lens", "Exploration"}
     assert {member.__name__ for member in get_args(Event)} == made - parts
 
 

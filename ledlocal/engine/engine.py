@@ -9,6 +9,7 @@ import numpy as np
 
 from ledlocal.engine.choice import Chooser
 from ledlocal.engine.kv_cache import KvCache
+from ledlocal.engine.lens import look
 from ledlocal.engine.loading import Session
 from ledlocal.engine.scheduler import Decode, Prefill, Scheduler
 from ledlocal.engine.sequence import Sequence
@@ -33,6 +34,7 @@ class Engine:
         self._tap = self._session.tap
         self._kv = KvCache(context, self._session.cache_bytes // context.n_seq_max)
         self._scheduler = Scheduler(self._kv, context.n_seq_max, options, self._session.model.needs_output)
+        self._lens = options.lens
         self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
         self._turn = threading.RLock()
         """Whose turn it is to use the library."""
@@ -226,6 +228,7 @@ class Engine:
         sound = np.isfinite(final.logsumexp) & np.isfinite(final.entropy)
         live = {row: sequence for row, sequence in sequences.items() if sound[row]}
         chosen = self._chooser.choose(final, live)
+        lenses = look(self._tap, list(live), self._session.model.n_layer) if self._lens else {}
         confidence = final.probs()[:, 0]
         for row, sequence in sequences.items():
             if row not in live or not chosen[row].sound:
@@ -239,7 +242,7 @@ class Engine:
             event = sequence.accept(
                 token, forced=forced, confidence=min(1.0, float(confidence[row])), entropy=float(final.entropy[row]),
                 explored=one.explored and not forced, changed=one.changed and not forced, depth=one.depth, u=one.u,
-                candidates=one.candidates)
+                candidates=one.candidates, lens=lenses.get(row))
             if sequence.request.detail != "none":
                 events.append(event)
             if sequence.finish is not None:

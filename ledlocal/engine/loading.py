@@ -119,8 +119,10 @@ class Session:
         self._frozen = lru_cache(FROZEN)(self._conversation)
         params = params_of(options, self.room, options.threads or physical_cores())
         last = self.model.n_layer
-        layers = tuple(range(max(1, last - options.depth), last))
+        layers = tuple(range(1 if options.lens else max(1, last - options.depth), last))
         self.context, self.tap, refusal = open_tap(options.tap, self.model, params, layers)
+        if options.lens and self.tap.name == "none":
+            raise TapRefused(f"the lens needs intermediate layers, and no tap runs: {self.tap.why}")
         if refusal:
             self._notices.append(refusal)
 

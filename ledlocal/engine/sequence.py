@@ -10,7 +10,7 @@ from ledlocal.methods.led import layers_of
 from ledlocal.methods.thinking import ThinkingTracker
 from ledlocal.runtime.llama import now
 from ledlocal.runtime.vocabulary import Vocabulary
-from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Phase, Started, Token
+from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Started, Token
 from ledlocal.values.params import Request, Sampling
 
 
@@ -113,7 +113,8 @@ class Sequence:
         return Started(self.request_id, self.sample, self.prompt[:self._origin], self.reused, self._prefill_s)
 
     def accept(self, token: int, *, forced: bool, confidence: float, entropy: float, explored: bool, changed: bool,
-               depth: int | None, u: tuple[float, float], candidates: Candidates | None) -> Token:
+               depth: int | None, u: tuple[float, float], candidates: Candidates | None,
+               lens: Lens | None = None) -> Token:
         """Take a token as the next one."""
         if self.in_scope:
             self._in_scope += 1
@@ -128,7 +129,7 @@ class Sequence:
         if self.finish is not None:
             text += self._transcript.close()
         return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, marker, forced,
-                     confidence, entropy, explored, changed, depth, u, candidates)
+                     confidence, entropy, explored, changed, depth, u, candidates, lens)
 
     def _take(self, token: int) -> tuple[str, Phase, bool]:
         """The text that a token completes, its phase, and whether it belongs to a marker."""

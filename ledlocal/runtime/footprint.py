@@ -52,7 +52,7 @@ class Footprint:
     def __init__(self, options: EngineOptions, extra_buffers: bool, gpu_layers: int | None = None) -> None:
         """`gpu_layers` overrides the options'. Raises BadInput if llama.cpp refuses the file."""
         self._function = _breakdown()
-        self._tap, self._depth = options.tap, options.depth
+        self._tap, self._depth, self._lens = options.tap, options.depth, options.lens
         self.gpu_layers = options.gpu_layers if gpu_layers is None else gpu_layers
         self.model = Model(Path(options.model), self.gpu_layers, extra_buffers, weights=False)
 
@@ -83,7 +83,7 @@ class Footprint:
         found[HOST] += Need(compute=4 * self.model.n_vocab * rows)  # rows of logits
         # the output head is on the last GPU, if there is one
         place = HOST if self._tap == "reference" else max(device for device in (found.keys() - {HOST} or {HOST}))
-        found[place] += Need(compute=tap_bytes(self._tap, self.model, rows, self._depth))
+        found[place] += Need(compute=tap_bytes(self._tap, self.model, rows, self._depth, self._lens))
         return found
 
     def _nodes(self, tree: _Map) -> Iterator[_Node]:

@@ -72,3 +72,19 @@ def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
     if not x.any():
         raise ValueError("a slope needs two different places")
     return np.asarray(np.asarray(values, np.float64) @ x / (x @ x))
+
+
+def pooled(sums: ArrayLike, counts: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate:
+    """The mean over all members of groups, from each group's sum and number of members (P,); values as in `estimate`.
+
+    Members of one group resemble each other (the tokens of one problem's replies), so the interval is `estimate`'s over
+    groups: of the ratio of sums, linearised (Cochran 1977, Sampling Techniques, chapter 6). Of groups of one size it is
+    that of their means. An empty group has no say.
+    """
+    total, n = np.asarray(sums, np.float64), np.asarray(counts, np.float64)
+    total, n = total[n > 0], n[n > 0]
+    if not len(n):
+        return Estimate(*[float("nan")] * 3)
+    ratio = total.sum() / n.sum()
+    found = estimate(ratio + (total - ratio * n) / n.mean(), low, high)
+    return Estimate(float(ratio), max(low, found.low), min(high, found.high))

@@ -87,6 +87,22 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Lens:
+    """What every layer says at one position: its hidden state through the output head, over the full vocabulary.
+
+    Layers 1 ... L, at temperature 1; None where a layer's logits are not finite.
+    """
+
+    entropy: tuple[float | None, ...]
+    """(L,) nats, without the model's final norm."""
+    rank: tuple[int | None, ...]
+    """(L,) tokens that are more probable there than the final layer's favourite; 0: that one is the layer's, too."""
+    normed_entropy: tuple[float | None, ...]
+    """(L,) the same with the final norm; layer L is then the model's own output."""
+    normed_rank: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One token was chosen."""
 
@@ -117,6 +133,8 @@ class Token:
     u: tuple[float, float]
     """The uniforms of this position: coin and token."""
     candidates: Candidates | None = None
+    lens: Lens | None = None
+    """Where the token was chosen; None unless the engine was loaded with `lens`."""
 
 
 @dataclass(frozen=True, slots=True)

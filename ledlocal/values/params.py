@@ -177,6 +177,8 @@ class EngineOptions:
     tap: TapName = "auto"
     depth: int = 8
     """Deepest exploration depth d that a request may ask for."""
+    lens: bool = False
+    """Read every layer and measure all of them at each token: `Token.lens`."""
     reproducible: bool = False
     """A row's logits do not depend on its neighbours (CPU): split KV cache, at least two output rows."""
     chat_template: str | None = None

@@ -21,10 +21,15 @@ PROBABILITY_TOLERANCE = 0.01
 """Largest difference of a probability after the cloned head: activations are rounded to fp16 or q8 in between."""
 
 
-def tap_bytes(name: TapName, model: Model, rows: int, depth: int) -> int:
+LENS_COPIES = 4
+"""Arrays of a row's logits that measuring it takes: they, their softmax, what sorts them, what lies above a token."""
+
+
+def tap_bytes(name: TapName, model: Model, rows: int, depth: int, lens: bool = False) -> int:
     """Bytes that a tap takes beside llama.cpp's own buffers when every one of `rows` rows explores.
 
-    Native and plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows.
+    Native and plugin: softmax and sorted ids of each row's logits, and the logits of the projected hidden rows, which
+    with `lens` are those of all layers.
     Reference: the output matrix in F32 on the host, rows of logits, and what gguf makes of a vocabulary, 3.5 KB per
     token (measured).
     """
@@ -34,7 +39,8 @@ def tap_bytes(name: TapName, model: Model, rows: int, depth: int) -> int:
         return model.n_vocab * (4 * (model.n_embd + rows) + 3500)
     # what a sampler may return of each row (output_reserve in src/llama-context.cpp)
     samplers = 0 if name == "native" or (name == "auto" and is_native()) else 3 * rows
-    return 4 * model.n_vocab * (samplers + 2 * rows + min(MAX_ROWS, depth * rows))
+    projected = LENS_COPIES * min(MAX_ROWS, model.n_layer * rows) if lens else min(MAX_ROWS, depth * rows)
+    return 4 * model.n_vocab * (samplers + 2 * rows + projected)
 
 
 def open_tap(name: TapName, model: Model, params: ContextParams, layers: tuple[int, ...]) -> tuple[Context, Tap, str]:

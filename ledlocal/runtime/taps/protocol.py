@@ -50,6 +50,7 @@ class Tap(Protocol):
             NDArray[np.float64], NDArray[np.int64]]:
         """Entropy (nats, temperature 1) of each layer and rank there of the final layer's top-1: (n, len(layers)) each.
 
+        Layers may be attached ones, or L: with `norm` that is the model's own output, sent through its head again.
         The rank is the number of tokens with a strictly larger logit; a soft cap can saturate into ties.
         """
 

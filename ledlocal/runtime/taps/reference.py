@@ -55,6 +55,7 @@ class ReferenceTap:
         self._callback = C.ggml_backend_sched_eval_callback(self._evaluate)
         self._capturing = False
         self._wanted: dict[bytes, int] = {}
+        self._needed: set[int] = set()
         self._captured: dict[int, NDArray[np.float32]] = {}
         self._failure: Exception | None = None
         self._inv_temp: NDArray[np.float64] = np.empty(0)
@@ -73,7 +74,9 @@ class ReferenceTap:
             raise ValueError(f"layers are numbered 1 to {context.model.n_layer}")
         self._context = context
         self._top = min(top, context.model.n_vocab)
-        self._wanted = {f"l_out-{layer - 1}".encode(): layer for layer in layers}
+        # the last layer comes along for `measure`, as in the other taps; some graphs do not name it
+        self._wanted = {f"l_out-{layer - 1}".encode(): layer for layer in (*layers, context.model.n_layer)}
+        self._needed = set(layers)
 
     def prepare(self, inv_temp: NDArray[np.float64]) -> None:
         """The next decode has len(inv_temp) tokens, all of them outputs: capture it."""
@@ -114,7 +117,7 @@ class ReferenceTap:
             self._capturing = False
             if self._failure is not None:
                 raise self._failure
-            if missing := sorted(set(self._wanted.values()) - set(self._captured)):
+            if missing := sorted(self._needed - set(self._captured)):
                 raise LedlocalError(f"llama.cpp's graph shows no output of layer {missing[0]}")
             self._logits = np.stack([self._attached.logits(i) for i in range(len(self._inv_temp))])
         if self._logits is None:
@@ -132,6 +135,8 @@ class ReferenceTap:
     def hidden(self, rows: NDArray[np.intp], layer: int) -> NDArray[np.float32]:
         """The residual stream after block `layer` for n rows of the last decode, (n, E)."""
         self._finish()
+        if layer not in self._captured:
+            raise LedlocalError(f"llama.cpp's graph shows no output of layer {layer}")
         return self._captured[layer][rows]
 
     def layer_logits(self, rows: NDArray[np.intp], layer: int, norm: bool) -> NDArray[np.float64]:
