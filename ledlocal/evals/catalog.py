@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ledlocal.evals.benchmark import PUBLISHED, Benchmark
+from ledlocal.evals.dataset import path_of
+from ledlocal.evals.gym import PREFIX, Gym
 from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.task import Problem, Task
 from ledlocal.values.errors import BadInput
@@ -21,11 +23,29 @@ def task_of(name: str, data: Mapping[str, Path]) -> Task:
     Raises BadInput for a name that is no task, or whose questions are missing.
     """
     if name in data:
-        kind = PUBLISHED[name].kind if name in PUBLISHED else "mathematics"
-        return Benchmark(name, data[name], kind)
+        return Benchmark(name, data[name], kind_of(name))
+    if name in PUBLISHED:
+        return Benchmark(name, path_of(name), kind_of(name))
+    return _generated(name)
+
+
+def judge_of(name: str) -> Task:
+    """The same for judging alone: questions of a file may be gone."""
+    return _generated(name) if name == PUZZLE or name.startswith(PREFIX) else Benchmark(name, Path(), kind_of(name))
+
+
+def kind_of(name: str) -> str:
+    """One of KINDS: files of one's own hold mathematics."""
+    return PUBLISHED[name].kind if name in PUBLISHED else "mathematics"
+
+
+def _generated(name: str) -> Task:
     if name == PUZZLE:
         return Puzzle()
-    raise BadInput(f"there is no task {name!r}; there are {', '.join([PUZZLE, *PUBLISHED])}, and --data FILE")
+    if name.startswith(PREFIX):
+        return Gym(name.removeprefix(PREFIX))
+    raise BadInput(f"there is no task {name!r}; there are {', '.join([PUZZLE, *PUBLISHED])}, {PREFIX}NAME, and "
+                   "--data FILE")
 
 
 def data_sha256(problems: Sequence[Problem]) -> str:

@@ -39,6 +39,7 @@ class Puzzle:
     """The task; its problems are drawn anew each time, always the same."""
 
     name: str = "puzzle"
+    graded: bool = True
 
     def problems(self) -> Sequence[Problem]:
         """PROBLEMS different ones of the held-out part."""

@@ -40,6 +40,10 @@ class Task(Protocol):
     def name(self) -> str:
         """As the command line has it."""
 
+    @property
+    def graded(self) -> bool:
+        """Whether its answers can be judged at all."""
+
     def problems(self) -> Sequence[Problem]:
         """All of them, in an order that never changes. Raises BadInput where its data is missing or damaged."""
 
