@@ -20,6 +20,8 @@ COMMANDS = {
     "data": "List, fetch and check the paper's benchmark files.",
     "eval": "Does a decoding method help? Problems with answers that can be checked.",
     "compare": "Whether methods, or two runs, differ on the same problems.",
+    "grade": "Judge the samples of a run again, without the model.",
+    "report": "A run for reading: Markdown, HTML, pictures.",
     "merge": "Join the shards of a run.",
     "lens": "Measure every layer while a model thinks.",
     "trace": "Show a recorded trace, token by token.",

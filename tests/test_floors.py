@@ -16,8 +16,8 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
-LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "matplotlib", "numpy", "pebble",
-             "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
+LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "markdown_it", "math_verify", "matplotlib",
+             "numpy", "pebble", "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
     "rich": ("ledlocal.commands", "ledlocal.evals.progress"),
@@ -28,6 +28,7 @@ HOMES = {
     "gguf": ("ledlocal.runtime",),
     "jinja2": ("ledlocal.runtime",),
     "huggingface_hub": ("ledlocal.stores",),
+    "markdown_it": ("ledlocal.evals.report",),
     "math_verify": ("ledlocal.evals",),
     "matplotlib": ("ledlocal.lens_plot",),
     "pebble": ("ledlocal.evals",),

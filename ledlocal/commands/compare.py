@@ -22,8 +22,8 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     problems (exact McNemar for pass@n), by Holm's method over all comparisons shown.
     """
     from ledlocal.evals.comparison import alphas, between, within
-    from ledlocal.evals.report import alpha_table, comparison_table
     from ledlocal.evals.run import read_cells
+    from ledlocal.evals.tables import aligned, alpha_rows, comparison_rows
     from ledlocal.terminal import Console
     from ledlocal.values.errors import BadInput
 
@@ -40,5 +40,5 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
                                "alpha": [asdict(one) for one in slopes]}))
         return
     out = Console().out
-    for line in [*comparison_table(found), *([""] if slopes else []), *alpha_table(slopes)]:
+    for line in [*aligned(comparison_rows(found)), *([""] if slopes else []), *aligned(alpha_rows(slopes))]:
         out.line(line)

@@ -63,8 +63,9 @@ def eval(model: str, **flags: Any) -> None:
     with a run that was cut short.
     """
     from ledlocal.evals import run
-    from ledlocal.evals.report import table_of
+    from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
+    from ledlocal.evals.tables import aligned, summary_rows
     from ledlocal.terminal import Console, leave_on_signals
 
     console = Console(quiet=flags["quiet"])
@@ -82,10 +83,11 @@ def eval(model: str, **flags: Any) -> None:
     with RunFolder(flags["out"] or _folder(model, names)) as folder:
         console.info(f"run       {folder.path}")
         summary = run.evaluate(folder, plan, questions, subject, console)
+        write_report(folder.path)
         if flags["as_json"]:
             click.echo((folder.path / "summary.json").read_text(), nl=False)
             return
-        for line in table_of(summary):
+        for line in aligned(summary_rows(summary)):
             console.out.line(line)
 
 

@@ -13,11 +13,14 @@ import click
 def merge(out: Path, shards: tuple[Path, ...]) -> None:
     """Join SHARDS, made by `ledlocal eval --shard 1/N` ... `N/N`, to the run OUT."""
     from ledlocal.evals import merge as merging
-    from ledlocal.evals.report import table_of
+    from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
+    from ledlocal.evals.tables import aligned, summary_rows
     from ledlocal.terminal import Console
 
     console = Console()
     with RunFolder(out) as folder:
-        for line in table_of(merging.merge(folder, shards)):
-            console.out.line(line)
+        summary = merging.merge(folder, shards)
+        write_report(folder.path)
+    for line in aligned(summary_rows(summary)):
+        console.out.line(line)

@@ -76,6 +76,7 @@ class Gym:
     task: str
     """Without the prefix."""
     size: int = PROBLEMS
+    graded: bool = True
 
     @property
     def name(self) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ledlocal.evals.catalog import data_sha256, task_of
-from ledlocal.evals.evaluation import Evaluation
+from ledlocal.evals import code
+from ledlocal.evals.benchmark import PUBLISHED
+from ledlocal.evals.catalog import data_sha256, judge_of, task_of
+from ledlocal.evals.evaluation import Evaluation, graded_text, score_of, settled_grade
 from ledlocal.evals.grading import Grader, require_sound
 from ledlocal.evals.manifest import KEPT, comparable, manifest_of
 from ledlocal.evals.plan import Plan, first_difference, plan_of
@@ -28,9 +30,10 @@ from ledlocal.evals.run_folder import (
     read_problems,
     read_records,
     to_lines,
+    to_records,
 )
 from ledlocal.evals.summary import Cell, cells, summary_of, to_text
-from ledlocal.evals.task import Asked
+from ledlocal.evals.task import Asked, Grade
 from ledlocal.runtime.build import Build
 from ledlocal.runtime.cores import physical_cores
 from ledlocal.runtime.plan import DEFAULT_CONTEXT
@@ -131,6 +134,21 @@ def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
     return summarize(folder)
 
 
+def regrade(folder: RunFolder, grading: str) -> dict[str, Any]:
+    """Judge every sample anew, without the model; the summary. Raises LedlocalError."""
+    plan = replace(plan_of(folder.path / PLAN), grading=grading)
+    problems = {(task, problem.id): problem for task, asked in read_problems(folder.path).items() for problem in asked}
+    tasks = {name: judge_of(name) for name in plan.tasks}
+    with Grader() as grader:
+        waiting = [(sample, settled_grade(sample, grading) or grader.submit(
+            tasks[sample.task], problems[sample.task, sample.problem], graded_text(sample, grading)))
+            for sample in folder.samples().values()]
+        scores = [score_of(sample, grading, one if isinstance(one, Grade) else grader.grade_of(one))
+                  for sample, one in waiting]
+    folder.write(SCORES, to_records(scores))
+    return summarize(folder)
+
+
 def read_cells(path: Path) -> tuple[Plan, list[Cell]]:
     """What is in a run's folder so far. Raises BadInput."""
     plan = plan_of(path / PLAN)
@@ -143,6 +161,11 @@ def summarize(folder: RunFolder) -> dict[str, Any]:
     plan, found = read_cells(folder.path)
     summary = summary_of(plan, found)
     folder.write(SUMMARY, to_text(summary))
+    for cell in found:
+        if cell.task in PUBLISHED and PUBLISHED[cell.task].kind == "code":
+            answers = ((sample.problem, sample.answer) for row in cell.samples for sample in row)
+            name = f"{cell.task}-{cell.arm.method.replace(':', '-')}-{cell.arm.temperature:g}.json"
+            folder.write(name, code.export(answers))
     return summary
 
 

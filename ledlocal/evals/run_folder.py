@@ -129,7 +129,7 @@ class RunFolder:
 
     def append(self, name: str, records: Iterable[Sample | Score | dict[str, Any]]) -> None:
         """Add lines and see them to the disk: all of them, or the file stays as it was. Raises OutOfResources."""
-        text = "".join(_line(record) for record in records)
+        text = to_records(records)
         path = self.path / name
         try:
             if name not in self._open:
@@ -217,6 +217,11 @@ def read_problems(folder: Path) -> Problems:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadInput(f"{path}: line {number} is no problem: {error}") from None
     return found
+
+
+def to_records(records: Iterable[Sample | Score | dict[str, Any]]) -> str:
+    """Lines of samples, scores or timings."""
+    return "".join(map(_line, records))
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:

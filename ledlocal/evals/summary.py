@@ -88,7 +88,8 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
 
 def summary_of(plan: Plan, found: Sequence[Cell]) -> dict[str, Any]:
     """The content of summary.json. Numbers that there are none of are null."""
-    return {"grading": plan.grading, "samples_per_problem": plan.samples,
+    gradings = sorted({score.grading for cell in found for row in cell.scores for score in row})
+    return {"grading": " and ".join(gradings) or plan.grading, "samples_per_problem": plan.samples,
             "complete": all(len(row) == plan.samples for cell in found for row in cell.samples),
             "rows": [row_of(cell, plan.samples) for cell in found]}
 

@@ -1,0 +1,20 @@
+"""`ledlocal report`: a run for reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--curves", is_flag=True, help="Show the pass@k curves here, too.")
+def report(run: Path, curves: bool) -> None:
+    """Write report.md, report.html and pictures (with the extra `plot`) into RUN."""
+    from ledlocal.evals.report import write_report
+    from ledlocal.terminal import Console
+
+    console = Console()
+    for path in write_report(run):
+        console.out.line(str(path))
