@@ -209,9 +209,9 @@ class Killer:
         script = str(Path(__file__).parent / "torn_writes.py")
         command = [sys.executable, script, str(self.random.randint(1, 6)), "eval", "demo", "-q", "--out",
                    str(self.out), *self.args]
-        code = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False).returncode
-        assert code in (-signal.SIGKILL, 0)
-        self.torn += code != 0 and 0 < self.finished() < self.total
+        done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
+        assert done.returncode in (-signal.SIGKILL, 0), done
+        self.torn += done.returncode != 0 and 0 < self.finished() < self.total
 
     def _kill(self) -> None:
         with subprocess.Popen([sys.executable, "-m", "ledlocal", "eval", "demo", "-q", "--out", str(self.out),

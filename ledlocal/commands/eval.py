@@ -82,7 +82,11 @@ def eval(model: str, **flags: Any) -> None:
     leave_on_signals()
     with RunFolder(flags["out"] or _folder(model, names)) as folder:
         console.info(f"run       {folder.path}")
-        summary = run.evaluate(folder, plan, questions, subject, console)
+        try:
+            summary = run.evaluate(folder, plan, questions, subject, console)
+        except BaseException:
+            console.info(f"kept      {len(folder.samples())} samples; the same command goes on")
+            raise
         write_report(folder.path)
         if flags["as_json"]:
             click.echo((folder.path / "summary.json").read_text(), nl=False)
