@@ -62,11 +62,10 @@ def arms(methods: Sequence[str], temperatures: Sequence[float], sweeps: Mapping[
     for temperature in temperatures:
         for spec in specs:
             arm = Arm(spec, temperature, _control_of(spec) if control else "")
-            thinking, _ = arm.sampling(None)
+            arm.sampling(None)  # what is wrong is told before a model is loaded
             found.setdefault((spec, temperature), arm)
             if arm.control:
                 found.setdefault((arm.control, temperature), Arm(arm.control, temperature))
-            del thinking
     return tuple(found.values())
 
 

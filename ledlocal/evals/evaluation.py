@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -92,7 +93,7 @@ class Evaluation:
         self._grader, self._observer = grader, observer
         self._problems = {(name, problem.id): (task, problem) for name, (task, problems) in asked.items()
                           for problem in problems}
-        self._grades: list[tuple[Sample, object]] = []
+        self._grades: list[tuple[Sample, Grade | Future[Grade]]] = []
         self.samples = folder.samples()
         self.scores = {key: score for key, score in folder.scores().items() if score.grading == plan.grading}
 
@@ -211,15 +212,13 @@ class Evaluation:
 
     def _collect(self, wait: bool) -> None:
         """Write the scores that are there; `wait`: all of them."""
-        ready, later = [], []
+        ready: list[Score] = []
+        later: list[tuple[Sample, Grade | Future[Grade]]] = []
         for sample, grade in self._grades:
             if isinstance(grade, Grade):
                 ready.append(score_of(sample, self._plan.grading, grade))
-            elif wait or grade.done():  # type: ignore[attr-defined]
-                found = self._grader.grade_of(grade)  # type: ignore[arg-type]
-                ready.append(score_of(sample, self._plan.grading, found))
-                if wait:
-                    self._observer.tick()
+            elif wait or grade.done():
+                ready.append(score_of(sample, self._plan.grading, self._grader.grade_of(grade)))
             else:
                 later.append((sample, grade))
         self._grades = later
