@@ -206,7 +206,7 @@ class Evaluation:
 
     def _grade(self, sample: Sample) -> None:
         task, problem = self._problems[sample.task, sample.problem]
-        settled = settled_grade(sample, self._plan.grading)
+        settled = settled_grade(sample, self._plan.grading, task.graded)
         self._grades.append((sample, settled or self._grader.submit(
             task, problem, graded_text(sample, self._plan.grading))))
 
@@ -244,11 +244,11 @@ def graded_text(sample: Sample, grading: str) -> str:
     return sample.answer if grading == "answer" else f"{sample.thinking}\n{sample.answer}"
 
 
-def settled_grade(sample: Sample, grading: str) -> Grade | None:
-    """The grade of a sample that needs no grader."""
+def settled_grade(sample: Sample, grading: str, graded: bool) -> Grade | None:
+    """The grade of a sample that needs no grader. `graded`: answers to its task can be judged; else none is wrong."""
     if sample.finish == "invalid":
         return Grade(None, None, sample.reason)
-    if sample.finish == "length" and grading == "answer":
+    if sample.finish == "length" and grading == "answer" and graded:
         return Grade(False, None, "cut short")
     return None
 
