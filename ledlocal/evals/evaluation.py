@@ -186,21 +186,22 @@ class Evaluation:
 
     def _keep(self, finished: list[tuple[Job, Finished]]) -> None:
         """Write samples, then have them judged."""
-        samples, timings = [], []
+        samples: dict[Key, Sample] = {}
+        timings = []
         for job, event in finished:
             key = job.key(event.sample)
-            if event.finish == "cancelled" or key in self.samples:
+            if event.finish == "cancelled" or key in self.samples or key in samples:
                 continue
-            samples.append(Sample(
+            samples[key] = Sample(
                 *key, event.finish, event.reason, event.prompt_tokens, event.thinking_tokens, event.answer_tokens,
-                event.led.explored, event.led.changed, event.led.depth_histogram, event.thinking, event.answer))
+                event.led.explored, event.led.changed, event.led.depth_histogram, event.thinking, event.answer)
             timings.append({**key._asdict(), "prefill_s": event.prefill_s, "decode_s": event.decode_s})
         if not samples:
             return
-        self._folder.append(SAMPLES, samples)
+        self._folder.append(SAMPLES, samples.values())
         self._folder.append(TIMINGS, timings)
-        for sample in samples:
-            self.samples[sample.key] = sample
+        for key, sample in samples.items():
+            self.samples[key] = sample
             self._observer.sampled(sample)
             self._grade(sample)
 
