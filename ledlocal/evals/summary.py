@@ -75,8 +75,7 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
         "problems": len(cell.samples), "samples": len(samples),
         "pass_at": {str(k): _of(estimate(cell.pass_at(k))) for k in range(1, n + 1)},
         "maj_at": {str(k): _of(estimate(_majority(cell, k))) for k in powers(n)},
-        "max_over_first": {str(k): _mean([any(score.correct for score in row[:k]) for row in cell.scores if row])
-                           for k in range(1, n + 1)},
+        "max_over_first": {str(k): _mean(_first(cell, k)) for k in range(1, n + 1)},
         "thinking_tokens": _mean([sample.thinking_tokens for sample in samples]),
         "answer_tokens": _mean([sample.answer_tokens for sample in samples]),
         "truncated": sum(sample.finish == "length" for sample in samples),
@@ -108,6 +107,12 @@ def _majority(cell: Cell, k: int) -> NDArray[np.float64]:
     """(P,) chance that most of k graded samples give the known answer; NaN with fewer."""
     return np.array([majority_at_k([score.vote for score in row if score.correct is not None], gold, k)
                      for row, gold in zip(cell.scores, cell.gold, strict=True)])
+
+
+def _first(cell: Cell, k: int) -> list[bool]:
+    """The paper's number: whether one of the first k graded samples is right; of problems that have as many."""
+    graded = [[score.correct for score in row if score.correct is not None] for row in cell.scores]
+    return [any(row[:k]) for row in graded if len(row) >= k]
 
 
 def _of(one: Estimate) -> dict[str, float | None]:
