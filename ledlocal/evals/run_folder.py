@@ -141,7 +141,7 @@ class RunFolder:
                 while left:
                     left = left[os.write(descriptor, left):]
                 os.fdatasync(descriptor)
-            except OSError:
+            except BaseException:  # Ctrl-C, too: what is written behind half a line would be lost with it
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, end)
                 raise
