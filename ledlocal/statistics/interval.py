@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
@@ -55,7 +55,7 @@ def _tail(problems: int) -> float:
     return NormalDist().cdf(-sqrt(problems / free) * student)
 
 
-@cache
+@lru_cache(maxsize=2)
 def _weights(problems: int) -> NDArray[np.float64]:
     """Share of each problem in each resample (RESAMPLES, P)."""
     draws = np.random.default_rng(_SEED).multinomial(problems, np.full(problems, 1 / problems), RESAMPLES)
