@@ -21,4 +21,5 @@ def grade(gold: str, text: str) -> Grade:
     if not letters:
         return Grade(False, None)
     letter = letters[-1].upper()
-    return Grade(letter == gold.strip().upper(), letter)
+    correct = letter == gold.strip().upper()
+    return Grade(correct, gold if correct else letter)
