@@ -140,7 +140,7 @@ def regrade(folder: RunFolder, grading: str) -> dict[str, Any]:
     problems = {(task, problem.id): problem for task, asked in read_problems(folder.path).items() for problem in asked}
     tasks = {name: judge_of(name) for name in plan.tasks}
     with Grader() as grader:
-        waiting = [(sample, settled_grade(sample, grading) or grader.submit(
+        waiting = [(sample, settled_grade(sample, grading, tasks[sample.task].graded) or grader.submit(
             tasks[sample.task], problems[sample.task, sample.problem], graded_text(sample, grading)))
             for sample in folder.samples().values()]
         scores = [score_of(sample, grading, one if isinstance(one, Grade) else grader.grade_of(one))
