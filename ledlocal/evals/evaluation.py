@@ -14,7 +14,7 @@ from typing import Protocol
 from ledlocal.evals.arm import Arm
 from ledlocal.evals.grading import Grader
 from ledlocal.evals.plan import FROZEN_DATE, Plan
-from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score
+from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score, to_records
 from ledlocal.evals.task import Asked, Grade, Problem, Task
 from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Exploration, Finished, Loaded
@@ -95,7 +95,10 @@ class Evaluation:
                           for problem in problems}
         self._grades: list[tuple[Sample, Grade | Future[Grade]]] = []
         self.samples = folder.samples()
-        self.scores = {key: score for key, score in folder.scores().items() if score.grading == plan.grading}
+        scores = folder.scores()
+        self.scores = {key: score for key, score in scores.items()
+                       if score.grading == plan.grading and key in self.samples}
+        self._outdated = len(self.scores) < len(scores)
 
     @property
     def complete(self) -> bool:
@@ -107,6 +110,8 @@ class Evaluation:
 
         Raises EngineDied after DEATHS in a row. Whatever ends it, what was finished is kept.
         """
+        if self._outdated:  # judged otherwise, or of samples that are gone: a reader takes the first score that it finds
+            self._folder.write(SCORES, to_records(self.scores.values()))
         for sample in self.samples.values():
             self._observer.sampled(sample)
         for score in self.scores.values():
