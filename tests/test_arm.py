@@ -29,6 +29,19 @@ def test_a_control_is_the_same_but_for_the_method() -> None:
                 assert (other.method, other.temperature, other.led.k) == ("control", 0.3, mine.led.k)
 
 
+@pytest.mark.parametrize("spec", ["led:answer.temp=0.2", "led:think.temp=1.5,d=4", "led:answer.k=4", "led:think.k=4,k=8",
+                                  "led:answer.method=standard,answer.top-p=0.5", "led:k=8", "led:k=9,scope=all",
+                                  "led:preset=paper,k=5,answer.norm=on"])
+def test_a_control_keeps_what_only_one_phase_is_told(spec: str) -> None:
+    [arm, beside] = arms([spec], [0.6])
+    assert beside.method == arm.control
+    for mine, theirs in zip(arm.sampling(None), beside.sampling(None), strict=True):
+        same = ("temperature", "top_k", "top_p", "min_p", "order")
+        assert [getattr(mine, name) for name in same] == [getattr(theirs, name) for name in same]
+        assert theirs.led.k == mine.led.k
+        assert theirs.method == {"led": "control"}.get(mine.method, mine.method)
+
+
 def test_settings_reach_both_phases() -> None:
     thinking, answer = Arm("led:norm=1,d=4,scope=all", 0.9).sampling(None)
     assert (thinking.led.norm, thinking.led.d, thinking.led.scope, thinking.temperature) == (True, 4, "all", 0.9)

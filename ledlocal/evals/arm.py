@@ -22,6 +22,7 @@ ABLATIONS = {"think-only": "scope=all", "exploit": "exploit=off", "topk": "k=102
 """The paper's, each one step away from the authors' code: explore in the answer, too; at every thinking token; without
 the restriction to k candidates (as many as are looked at); with the final norm; the last layers without a gap."""
 SWEPT = ("d", "k")
+_EXPLORING = ("preset", "d", "layers", "norm", "scope", "exploit")
 _SWITCH = {"1": "on", "0": "off", "true": "on", "false": "off"}
 
 
@@ -96,8 +97,10 @@ def _swept(spec: str, sweeps: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _control_of(spec: str) -> str:
-    name, _ = _parts(spec)
+    """With all settings that are not about exploring: those of one phase alone (answer.temp), too."""
+    name, given = _parts(spec)
     if name != "led":
         return ""
-    k = Arm(spec, 1.0).sampling(None)[0].led.k
-    return "control" if k == Led().k else f"control:k={k}"
+    kept = [f"{key}={value}" for key, value in given.items()
+            if key.replace("-", "_").rpartition(".")[2] not in _EXPLORING]
+    return "control" if kept in ([], [f"k={Led().k}"]) else f"control:{','.join(kept)}"
