@@ -156,6 +156,12 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, args: list[str], words: str) 
     assert refused(done, words)
 
 
+def test_a_model_that_cannot_explore_is_refused_before_the_first_sample(tmp_path: Path) -> None:
+    done = run("eval", "demo", "--out", str(tmp_path / "run"), "-q", *SMALL, "--tap", "none", limit_s=LIMIT_S)
+    assert refused(done, "method led needs intermediate layers, and no tap runs")
+    assert not (tmp_path / "run" / "samples.jsonl").exists() and not (tmp_path / "run" / "manifest.json").exists()
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     done = run("eval", "demo", "--out", "/proc/run", "-q", *SMALL)
     assert refused(done, "cannot write into /proc/run", code=4)

@@ -110,7 +110,7 @@ class Evaluation:
 
         Raises EngineDied after DEATHS in a row. Whatever ends it, what was finished is kept.
         """
-        if self._outdated:  # judged otherwise, or of samples that are gone: a reader takes the first score that it finds
+        if self._outdated:  # judged otherwise, or of samples that are gone; readers take the first score they find
             self._folder.write(SCORES, to_records(self.scores.values()))
         for sample in self.samples.values():
             self._observer.sampled(sample)

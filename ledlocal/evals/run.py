@@ -40,6 +40,7 @@ from ledlocal.runtime.plan import DEFAULT_CONTEXT
 from ledlocal.terminal import Console
 from ledlocal.text_file import read_text
 from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.events import Loaded
 from ledlocal.values.params import EngineOptions
 from ledlocal.worker.client import Worker
 
@@ -190,6 +191,7 @@ class Engine:
         else:
             options, worker = self._fitting(replace(options, threads=options.threads or physical_cores()))
         try:
+            self._require_able(worker.loaded)
             for notice in worker.loaded.notices:
                 self._console.note(notice)
             manifest = manifest_of(self._subject.name, self._subject.sha256, worker.loaded, options,
@@ -202,6 +204,15 @@ class Engine:
             worker.close()
             raise
         return worker
+
+    def _require_able(self, loaded: Loaded) -> None:
+        """Raise BadInput for what would make every sample of a method invalid, for good."""
+        if not loaded.model.chat_template:
+            raise BadInput(f"{self._subject.name} has no chat template; give one with --chat-template-file")
+        for arm in self._plan.arms:
+            if loaded.tap == "none" and "led" in [sampling.method for sampling in arm.sampling(loaded)]:
+                raise BadInput(f"method {arm.method} needs intermediate layers, and no tap runs: "
+                               f"{' '.join(loaded.notices) or 'see ledlocal doctor'}")
 
     def _fitting(self, options: EngineOptions) -> tuple[EngineOptions, Worker]:
         """With as many slots as fit beside the context that is wanted, down to one."""
