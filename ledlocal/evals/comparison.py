@@ -100,7 +100,7 @@ def _slope(values: Sequence[NDArray[np.float64]], at: Sequence[float]) -> Estima
 
 
 def _compared(cell: Cell, other: Cell, against: str, n: int, primary: bool) -> Iterator[Comparison]:
-    if cell.gold != other.gold:
+    if (cell.questions, cell.gold) != (other.questions, other.gold):
         raise BadInput(f"{cell.task}: the two runs do not ask the same problems")
     for k in dict.fromkeys((1, n)):
         mine, theirs = cell.pass_at(k), other.pass_at(k)

@@ -30,6 +30,8 @@ class Cell:
     scores: tuple[tuple[Score, ...], ...]
     """The same places."""
     gold: tuple[str, ...]
+    questions: tuple[str, ...]
+    """(P,) as they were put: what makes problems the same."""
 
     @property
     def correct(self) -> NDArray[np.int64]:
@@ -56,7 +58,7 @@ def cells(plan: Plan, problems: Problems, samples: Mapping[Key, Sample], scores:
                     for problem in asked]
             found.append(Cell(task, arm, tuple(tuple(samples[key] for key in row) for row in keys),
                               tuple(tuple(scores[key] for key in row) for row in keys),
-                              tuple(problem.gold for problem in asked)))
+                              tuple(problem.gold for problem in asked), tuple(problem.question for problem in asked)))
     return found
 
 
