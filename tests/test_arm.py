@@ -30,8 +30,8 @@ def test_a_control_is_the_same_but_for_the_method() -> None:
 
 
 @pytest.mark.parametrize("spec", ["led:answer.temp=0.2", "led:think.temp=1.5,d=4", "led:answer.k=4",
-                                  "led:think.k=4,k=8", "led:answer.method=standard,answer.top-p=0.5", "led:k=8", "led:k=9,scope=all",
-                                  "led:preset=paper,k=5,answer.norm=on"])
+                                  "led:think.k=4,k=8", "led:answer.method=standard,answer.top-p=0.5", "led:k=8",
+                                  "led:k=9,scope=all", "led:preset=paper,k=5,answer.norm=on"])
 def test_a_control_keeps_what_only_one_phase_is_told(spec: str) -> None:
     [arm, beside] = arms([spec], [0.6])
     assert beside.method == arm.control
