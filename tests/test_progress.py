@@ -1,0 +1,171 @@
+"""How a run is shown while it goes, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from evaluations import LED, STANDARD, problems, sample, score
+from fake_engine import FakeTerminal
+
+from ledlocal.evals.plan import Plan
+from ledlocal.evals.progress import PLAIN_EVERY_S, Progress, duration
+from ledlocal.evals.puzzle import Puzzle
+from ledlocal.terminal import Console
+
+PLAN = Plan(("t",), (LED, STANDARD), 2)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Shown:
+    """Progress over three problems with two samples each, of two methods."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None = None, quiet: bool = False) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        self.err = stream or io.StringIO()
+        monkeypatch.setattr("sys.stderr", self.err)
+        self.clock = Clock()
+        self.progress = Progress(PLAN, {"t": (Puzzle("t"), problems(3))}, Console(quiet=quiet), self.clock)
+
+    def done(self, problem: str, i: int, correct: bool | None = None, tokens: int = 12, cut: bool = False) -> None:
+        """A sample of led, 10 tokens of it thinking, and its score unless there is none yet."""
+        one = replace(sample(problem, i, LED, "length" if cut else "stop"), answer_tokens=tokens - 10)
+        self.progress.sampled(one)
+        self.progress.scored(score(problem, i, correct, None))
+
+    def row(self, n: int = 0) -> dict[str, str]:
+        head, *rows = self.progress.rows()
+        return dict(zip(head, rows[n], strict=True))
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    return Shown(monkeypatch)
+
+
+def test_a_line_before_anything_is_done(shown: Shown) -> None:
+    want = {"task": "t", "method": "led", "T": "0.6", "done": "0/6", "pass@1": "-", "pass@2": "-", "thinking": "-",
+            "cut": "0", "tokens/s": "-", "left": "-"}
+    assert shown.row() == want
+    shown.progress.begin()
+    assert shown.row() == want
+    shown.clock.now += 10
+    assert shown.row() == want
+
+
+def test_numbers_of_a_line_by_hand(shown: Shown) -> None:
+    """Problem 0: one of two right; problem 1: one, wrong, cut short; problem 2: one without a grade. 4 of 6 done."""
+    shown.progress.begin()
+    shown.done("0", 0, True, tokens=20)
+    shown.done("0", 1, False, tokens=30)
+    shown.done("1", 0, False, tokens=10, cut=True)
+    shown.done("2", 0, None, tokens=40)
+    shown.clock.now += 8
+    assert shown.row() == {
+        "task": "t", "method": "led", "T": "0.6", "done": "4/6",
+        "pass@1": "25.0 %",  # (1/2 + 0) / 2
+        "pass@2": "50.0 %",  # one of two problems with a grade
+        "thinking": "10", "cut": "1",
+        "tokens/s": "12",  # 100 in 8 s: 12.5, and Python rounds to even
+        "left": "4 s"}  # 2 s each, two to come
+    assert shown.row(1)["done"] == "0/6" and shown.row(1)["left"] == "-"
+
+
+def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> None:
+    for i in range(2):
+        shown.done("0", i, True, tokens=1000)
+    shown.clock.now += 500
+    shown.progress.begin()
+    shown.clock.now += 10
+    row = shown.row()
+    assert (row["done"], row["tokens/s"], row["left"], row["pass@1"]) == ("2/6", "-", "-", "100.0 %")
+    shown.done("1", 0, False, tokens=50)
+    row = shown.row()
+    assert (row["done"], row["tokens/s"], row["left"]) == ("3/6", "5", "30 s")  # 50 in 10 s, three to come
+    assert (row["pass@1"], row["thinking"]) == ("50.0 %", "10")
+
+
+def test_a_line_that_is_through_has_nothing_left(shown: Shown) -> None:
+    shown.progress.begin()
+    for problem in "012":
+        for i in range(2):
+            shown.clock.now += 1
+            shown.done(problem, i, True)
+    assert (shown.row()["done"], shown.row()["left"], shown.row()["pass@1"]) == ("6/6", "", "100.0 %")
+
+
+def test_a_pipe_gets_plain_lines_now_and_then(shown: Shown) -> None:
+    with shown.progress.shown():
+        shown.progress.tick()
+        assert shown.err.getvalue() == ""  # nothing is at work yet
+        shown.progress.begin()
+        shown.done("0", 0, True)
+        shown.progress.tick()
+        shown.clock.now += PLAIN_EVERY_S - 1
+        shown.progress.tick()
+        assert shown.err.getvalue() == ""
+        shown.clock.now += 1
+        shown.progress.tick()
+        shown.progress.tick()
+        lines = shown.err.getvalue().splitlines()
+        assert len(lines) == 3 and lines == shown.progress.lines()
+        assert lines[1].split() == ["t", "led", "0.6", "1/6", "100.0", "%", "100.0", "%", "10", "0", "0", "5", "min"]
+        shown.clock.now += PLAIN_EVERY_S
+        shown.progress.tick()
+    assert len(shown.err.getvalue().splitlines()) == 6
+    assert "\x1b" not in shown.err.getvalue()
+
+
+def test_a_terminal_shows_the_table_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, FakeTerminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    with shown.progress.shown():
+        shown.progress.begin()
+        shown.done("0", 0, True)
+        shown.clock.now += 1
+        shown.progress.tick()
+        assert "1/6" in shown.err.getvalue() and "\x1b[" in shown.err.getvalue()
+        shown.done("0", 1, True)
+        before = shown.err.getvalue()
+        shown.progress.tick()  # it was shown just before
+        assert shown.err.getvalue() == before
+    assert "2/6" in shown.err.getvalue().removeprefix(before)  # the end is shown, whenever it comes
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_is_said_when_quiet(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    shown = Shown(monkeypatch, FakeTerminal() if terminal else None, quiet=True)
+    with shown.progress.shown():
+        shown.progress.begin()
+        shown.done("0", 0, True)
+        shown.clock.now += 10 * PLAIN_EVERY_S
+        shown.progress.tick()
+        shown.progress.note("the engine died")
+    assert shown.err.getvalue() == ""
+
+
+def test_a_note_is_said_once(shown: Shown) -> None:
+    shown.progress.note("the engine died")
+    shown.progress.note("the engine died")
+    assert shown.err.getvalue() == "note: the engine died\n"
+
+
+def test_lines_are_aligned(shown: Shown) -> None:
+    shown.progress.begin()
+    shown.done("0", 0, True)
+    shown.clock.now += 3
+    assert len({len(line) for line in shown.progress.lines()}) == 1
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"),
+                                               (7200, "2.0 h"), (100_000, "27.8 h")])
+def test_a_duration_has_the_unit_a_person_would_use(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
