@@ -99,6 +99,7 @@ class Evaluation:
         self.scores = {key: score for key, score in scores.items()
                        if score.grading == plan.grading and key in self.samples}
         self._outdated = len(self.scores) < len(scores)
+        """Some were judged otherwise, or of samples that are gone."""
 
     @property
     def complete(self) -> bool:
@@ -110,8 +111,6 @@ class Evaluation:
 
         Raises EngineDied after DEATHS in a row. Whatever ends it, what was finished is kept.
         """
-        if self._outdated:  # judged otherwise, or of samples that are gone; readers take the first score they find
-            self._folder.write(SCORES, to_records(self.scores.values()))
         for sample in self.samples.values():
             self._observer.sampled(sample)
         for score in self.scores.values():
@@ -228,7 +227,10 @@ class Evaluation:
             else:
                 later.append((sample, grade))
         self._grades = later
-        if ready:
+        if ready and self._outdated:  # a reader takes the first score that it finds
+            self._folder.write(SCORES, to_records([*self.scores.values(), *ready]))
+            self._outdated = False
+        elif ready:
             self._folder.append(SCORES, ready)
         for score in ready:
             self.scores[score.key] = score
