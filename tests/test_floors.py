@@ -17,19 +17,20 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "math_verify", "matplotlib", "numpy", "pebble",
-             "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
+             "platformdirs", "plotext", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
     "rich": ("ledlocal.commands", "ledlocal.evals.progress"),
     "prompt_toolkit": ("ledlocal.line_editor",),
-    "wcwidth": ("ledlocal.wrap",),
+    "wcwidth": ("ledlocal.evals.plot_text", "ledlocal.wrap"),
     "textual": ("ledlocal_tui",),
     "llama_cpp": ("ledlocal.runtime.library",),
     "gguf": ("ledlocal.runtime",),
     "jinja2": ("ledlocal.runtime",),
     "huggingface_hub": ("ledlocal.stores",),
     "math_verify": ("ledlocal.evals",),
-    "matplotlib": ("ledlocal.lens_plot",),
+    "matplotlib": ("ledlocal.evals.plot", "ledlocal.lens_plot"),
+    "plotext": ("ledlocal.evals.plot_text",),
     "pebble": ("ledlocal.evals",),
     "reasoning_gym": ("ledlocal.evals",),
 }
@@ -130,7 +131,7 @@ def test_only_the_worker_process_sees_the_engine(module: str) -> None:
     ("ledlocal.worker", set()),
     ("ledlocal.cli", {"click"}),
     ("ledlocal.commands", {"click", "platformdirs"}),
-    ("ledlocal.line_editor", {"click", "platformdirs", "prompt_toolkit", "wcwidth"}),
+    ("ledlocal.line_editor", {"click", "platformdirs", "plotext", "prompt_toolkit", "wcwidth"}),
     ("ledlocal.chat", {"platformdirs", "wcwidth"}),
     ("ledlocal.terminal", set()),
     ("ledlocal.models", set()),
