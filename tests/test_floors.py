@@ -17,12 +17,13 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "markdown_it", "math_verify", "matplotlib",
-             "numpy", "pebble", "platformdirs", "prompt_toolkit", "reasoning_gym", "rich", "textual", "wcwidth")
+             "numpy", "pebble", "platformdirs", "plotext", "prompt_toolkit", "reasoning_gym", "rich", "textual",
+             "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
     "rich": ("ledlocal.commands", "ledlocal.evals.progress"),
     "prompt_toolkit": ("ledlocal.line_editor",),
-    "wcwidth": ("ledlocal.wrap",),
+    "wcwidth": ("ledlocal.evals.plot_text", "ledlocal.wrap"),
     "textual": ("ledlocal_tui",),
     "llama_cpp": ("ledlocal.runtime.library",),
     "gguf": ("ledlocal.runtime",),
@@ -30,7 +31,8 @@ HOMES = {
     "huggingface_hub": ("ledlocal.stores",),
     "markdown_it": ("ledlocal.evals.report",),
     "math_verify": ("ledlocal.evals",),
-    "matplotlib": ("ledlocal.lens_plot",),
+    "matplotlib": ("ledlocal.evals.plot", "ledlocal.lens_plot"),
+    "plotext": ("ledlocal.evals.plot_text",),
     "pebble": ("ledlocal.evals",),
     "reasoning_gym": ("ledlocal.evals",),
 }
@@ -131,7 +133,7 @@ def test_only_the_worker_process_sees_the_engine(module: str) -> None:
     ("ledlocal.worker", set()),
     ("ledlocal.cli", {"click"}),
     ("ledlocal.commands", {"click", "platformdirs"}),
-    ("ledlocal.line_editor", {"click", "platformdirs", "prompt_toolkit", "wcwidth"}),
+    ("ledlocal.line_editor", {"click", "platformdirs", "plotext", "prompt_toolkit", "wcwidth"}),
     ("ledlocal.chat", {"platformdirs", "wcwidth"}),
     ("ledlocal.terminal", set()),
     ("ledlocal.models", set()),

@@ -144,4 +144,12 @@ def test_slope_is_that_of_a_fitted_line() -> None:
     ((0.005, -0.01, 0.019), 0.4, "equivalent"), ((0.005, -0.03, 0.019), 0.4, "no difference shown"),
     ((0.005, 0.001, 0.009), 0.01, "better"), ((0, 0, 0), 1, "equivalent")])
 def test_a_verdict_in_words(difference: tuple[float, float, float], p: float, said: str) -> None:
-    assert verdict(Estimate(*difference), p) == said
+    assert verdict(Estimate(*difference), p, 20) == said
+    few = "no difference shown" if said == "equivalent" else said
+    assert [verdict(Estimate(*difference), p, differing) for differing in (1, 9, 10)] == [few, few, said]
+
+
+def test_no_problem_that_differs_may_be_equivalence() -> None:
+    """As far as as many problems reach as were asked."""
+    for problems, said in ((100, "no difference shown"), (200, "equivalent")):
+        assert verdict(estimate(np.zeros(problems), -1), 1, 0) == said

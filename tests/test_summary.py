@@ -104,7 +104,7 @@ def test_a_run_without_a_sample_has_no_numbers() -> None:
     summary = json.loads(text)
     [row] = summary["rows"]
     assert not summary["complete"] and "NaN" not in text
-    assert (row["problems"], row["samples"], row["thinking_tokens"], row["explored_share"]) == (3, 0, None, None)
+    assert (row["problems"], row["samples"], row["thinking_tokens"], row["explored_share"]) == (0, 0, None, None)
     assert row["max_over_first"] == {"1": None, "2": None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -18,3 +19,9 @@ def report(run: Path, curves: bool) -> None:
     console = Console()
     for path in write_report(run):
         console.out.line(str(path))
+    if curves:
+        from ledlocal.evals.plot import terminal
+        from ledlocal.evals.run import read_cells
+
+        for line in terminal(*read_cells(run), shutil.get_terminal_size().columns - 1):
+            console.out.line(line)

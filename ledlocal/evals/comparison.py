@@ -30,6 +30,8 @@ class Comparison:
     primary: bool
     """What the run was made for, as its run.toml says: an LED variant against its control."""
     problems: int
+    differing: int
+    """Problems on which the two differ."""
     difference: Estimate
     p: float
     adjusted: float
@@ -79,7 +81,7 @@ def judged(found: Iterable[Comparison], margin: float) -> list[Comparison]:
     """With p adjusted over all of them, and the verdict that follows."""
     every = list(found)
     adjusted = holm([one.p for one in every])
-    return [replace(one, adjusted=float(p), verdict=verdict(one.difference, float(p), margin))
+    return [replace(one, adjusted=float(p), verdict=verdict(one.difference, float(p), one.differing, margin))
             for one, p in zip(every, adjusted, strict=True)]
 
 
@@ -112,4 +114,4 @@ def _compared(cell: Cell, other: Cell, against: str, n: int, primary: bool) -> I
         p = mcnemar(mine > 0.5, theirs > 0.5) if k == n > 1 else sign_flip(mine - theirs)
         difference = estimate(mine - theirs, -1, 1)
         yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", primary,
-                         len(mine), difference, p, p, "no difference shown")
+                         len(mine), int((mine != theirs).sum()), difference, p, p, "no difference shown")

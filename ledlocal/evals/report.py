@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ledlocal.evals.comparison import Comparison, alphas, within
 from ledlocal.evals.plan import Plan
+from ledlocal.evals.plot import draw
 from ledlocal.evals.run import read_cells
 from ledlocal.evals.run_folder import MANIFEST, write_whole
 from ledlocal.evals.summary import Cell, summary_of
@@ -40,7 +42,7 @@ def write_report(folder: Path) -> list[Path]:
         manifest = json.loads(read_text(folder / MANIFEST))
     except ValueError as error:
         raise BadInput(f"{folder / MANIFEST}: this is not JSON: {error}") from None
-    drawn: list[Path] = []
+    drawn = draw(plan, cells, folder) if find_spec("matplotlib") else []
     text = markdown_of(plan, manifest, cells, [path.name for path in drawn if path.suffix == ".svg"])
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     title = html.escape(f"{manifest['model']['name']}: {', '.join(plan.tasks)}")

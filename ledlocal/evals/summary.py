@@ -74,7 +74,7 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
     return {
         "task": cell.task, "method": cell.arm.method, "temperature": cell.arm.temperature,
         "control": cell.arm.control or None,
-        "problems": len(cell.samples), "samples": len(samples),
+        "problems": sum(map(bool, cell.samples)), "samples": len(samples),
         "pass_at": {str(k): _of(estimate(cell.pass_at(k))) for k in range(1, n + 1)},
         "maj_at": {str(k): _of(estimate(_majority(cell, k))) for k in powers(n)},
         "max_over_first": {str(k): _mean(_first(cell, k)) for k in range(1, n + 1)},

@@ -39,7 +39,7 @@ def estimate(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate
     if not len(x):
         return Estimate(*[float("nan")] * 3)
     mean = float(x.mean())
-    if np.ptp(x) == 0:
+    if np.ptp(x) <= 1e-12 * (high - low):
         unseen = 1 - TAIL ** (1 / len(x))
         return Estimate(mean, mean - unseen * (mean - low), mean + unseen * (high - mean))
     tail = _tail(len(x))
