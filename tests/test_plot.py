@@ -39,7 +39,8 @@ def cell(method: str, temperature: float, correct: str, task: str = "puzzle") ->
                              for i, key in enumerate(keys)))
         scores.append(tuple(Score(*key, "answer", None if one == "-" else one == "1", None, "")
                             for key, one in zip(keys, row, strict=True)))
-    return Cell(task, Arm(method, temperature), tuple(samples), tuple(scores), ("x",) * len(samples), ("q",) * len(samples))
+    gold, questions = ("x",) * len(samples), ("q",) * len(samples)
+    return Cell(task, Arm(method, temperature), tuple(samples), tuple(scores), gold, questions)
 
 
 def run(temperatures: tuple[float, ...] = (0.6, 1.0), task: str = "puzzle",
