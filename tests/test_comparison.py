@@ -91,8 +91,8 @@ def test_p_of_pass_at_n_is_that_of_a_binomial_test_of_discordant_problems() -> N
 
 
 def with_p(*p: float) -> list[Comparison]:
-    difference = Estimate(0.1, 0.01, 0.2)
-    return [Comparison("t", 0.6, f"m{i}", "control", "pass@1", True, 20, 20, difference, one, one, "no difference shown")
+    difference, none = Estimate(0.1, 0.01, 0.2), "no difference shown"
+    return [Comparison("t", 0.6, f"m{i}", "control", "pass@1", True, 20, 20, difference, one, one, none)
             for i, one in enumerate(p)]
 
 
