@@ -49,8 +49,9 @@ taps() {
         python3 -m pytest -p no:benchmark -n "$(nproc)" --dist worksteal tests/test_taps.py tests/test_tap_choice.py \
         tests/test_native_tap.py tests/test_product.py tests/test_engine.py tests/test_engine_phases.py \
         tests/test_engine_slots.py tests/test_engine_continues.py tests/test_kv_cache.py \
-        > "$OUT/taps.txt" 2>&1 || true
+        > "$OUT/taps.txt" 2>&1 || failed=1
     grep -E "^(FAILED|ERROR)|passed|failed" "$OUT/taps.txt"
+    [ -z "${failed:-}" ]
 }
 
 model() {

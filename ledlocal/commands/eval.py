@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ledlocal.commands.completion import models_and_files
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.params import CacheType, FlashAttention, MethodName, Reasoning, TapName
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def eval(model: str, **flags: Any) -> None:
         console.info(f"run       {folder.path}")
         try:
             summary = run.evaluate(folder, plan, questions, subject, console)
-        except BaseException:
+        except (KeyboardInterrupt, SystemExit, EngineDied, OutOfResources):
             console.info(f"kept      {len(folder.samples())} samples; the same command goes on")
             raise
         write_report(folder.path)

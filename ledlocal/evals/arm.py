@@ -44,11 +44,6 @@ class Arm:
             settings = settings.with_value(key, value)
         return settings.sampling("thinking", loaded), settings.sampling("answer", loaded)
 
-    @property
-    def explores(self) -> bool:
-        """It is a variant of LED."""
-        return _parts(self.method)[0] == "led"
-
 
 def arms(methods: Sequence[str], temperatures: Sequence[float], sweeps: Mapping[str, Sequence[str]] | None = None,
          ablations: Sequence[str] = (), control: bool = True) -> tuple[Arm, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +13,11 @@ import numpy as np
 
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.plot_text import curve, terminal, ticks_of
+from ledlocal.evals.run_folder import write_whole
 from ledlocal.evals.summary import Cell, powers
 from ledlocal.safe_text import safe_line
 from ledlocal.statistics.interval import Estimate, estimate
-from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -235,16 +234,7 @@ def _file_name(task: str, taken: set[str]) -> str:
 
 
 def _written(figure: Figure, path: Path) -> Path:
-    """Replace a picture: whole, or not at all."""
     content = BytesIO()
     figure.savefig(content, format=path.suffix[1:], dpi=160, metadata=_SAME_BYTES[path.suffix])
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content.getvalue())
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise OutOfResources(f"cannot write {path}: {error.strerror}") from None
+    write_whole(path, content.getvalue())
     return path

@@ -114,8 +114,7 @@ def require_subject(path: Path, subject: Subject, questions: Questions) -> None:
                      {"model.sha256": subject.sha256, "data": questions.data})
 
 
-def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console,
-             graders: int = 1) -> dict[str, Any]:
+def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console) -> dict[str, Any]:
     """Sample and judge what is missing; the summary. Raises LedlocalError; what was finished is kept."""
     keep_plan(folder, plan)
     if not (folder.path / PROBLEMS).exists():
@@ -124,7 +123,7 @@ def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
     progress = Progress(plan, questions.asked, console)
     engine = Engine(subject, plan, questions, folder, console)
     with ExitStack() as stack:
-        grader = stack.enter_context(Grader(graders))
+        grader = stack.enter_context(Grader())
         evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
         if not evaluation.complete:
             for task, problems in questions.asked.values():
@@ -226,6 +225,7 @@ class Engine:
                 if self._subject.slots or slots == 1:
                     raise
                 slots //= 2
+                self._console.note(f"no memory for more than {slots} samples side by side")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -166,12 +166,13 @@ class RunFolder:
             os.close(self._open.pop(name))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file: whole, or not at all. Raises OutOfResources."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file, text in UTF-8: whole, or not at all. Raises OutOfResources."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
