@@ -121,20 +121,24 @@ class Settings:
 
     def notices(self, loaded: Loaded) -> list[str]:
         """Sentences about what is not as chosen: values that no phase they were chosen for looks at, or cut ones."""
-        chosen = {"thinking": self.thinking, "answer": self.answer}
         sampling = {phase: self.sampling(phase, loaded) for phase in PHASES}
-        names = [name for name, (key, _) in (_SAMPLING | _LED).items()
-                 if (asked := [phase for phase in PHASES if key in chosen[phase]])
-                 and not any(name in _used(sampling[phase]) for phase in asked)]
+        names = self.unused(loaded)
         methods = dict.fromkeys(sampling[phase].method for phase in PHASES)
         said = [f"without effect: method {' and '.join(methods)} does not use {', '.join(names)}"] if names else []
         if loaded.tap == "none" and "method" not in self.thinking:
             said.append("no tap runs, so no layer is read: method standard in place of led")
-        for phase in PHASES:
-            asked_for, led = chosen[phase].get("d", 0), sampling[phase].led
+        for phase, chosen in zip(PHASES, (self.thinking, self.answer), strict=True):
+            asked_for, led = chosen.get("d", 0), sampling[phase].led
             if sampling[phase].method == "led" and int(asked_for) > led.d:
                 said.append(f"d {asked_for} is more than this model has layers for: it is {led.d}")
         return list(dict.fromkeys(said))
+
+    def unused(self, loaded: Loaded | None) -> list[str]:
+        """Names of chosen values that the method does not look at, in any phase they were chosen for."""
+        chosen = {"thinking": self.thinking, "answer": self.answer}
+        return [name for name, (key, _) in (_SAMPLING | _LED).items()
+                if (asked := [phase for phase in PHASES if key in chosen[phase]])
+                and not any(name in _used(self.sampling(phase, loaded)) for phase in asked)]
 
     def deepest(self) -> int:
         """Largest exploration depth that was asked for, or the default's."""

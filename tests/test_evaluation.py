@@ -21,7 +21,7 @@ from ledlocal.evals.grading import Grader
 from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score
 from ledlocal.evals.task import Asked, Grade, Problem
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import EngineDied, PromptTooLong
 from ledlocal.values.events import Exploration, Finished
 from ledlocal.values.params import Request
 
@@ -259,7 +259,7 @@ def test_an_engine_that_cannot_be_started_ends_it_after_as_many_deaths(session: 
 
 def refusing(request: Request, i: int) -> Finished:
     if request.problem == "sums/1":
-        raise BadInput("the prompt is 9 tokens long, and the context holds 8")
+        raise PromptTooLong("the prompt is 9 tokens long, and the context holds 8")
     return said(request, i)
 
 
@@ -276,7 +276,7 @@ def test_a_prompt_that_is_refused_makes_samples_without_a_grade(session: Session
 def test_what_came_before_a_refusal_is_not_replaced_or_doubled(session: Session) -> None:
     def late(request: Request, i: int) -> Finished:
         if i == 2:
-            raise BadInput("no more")
+            raise PromptTooLong("no more")
         return said(request, i)
 
     session.run(FakeWorker(late))

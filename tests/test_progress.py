@@ -140,6 +140,19 @@ def test_a_terminal_shows_the_table_in_its_place(monkeypatch: pytest.MonkeyPatch
     assert "2/6" in shown.err.getvalue().removeprefix(before)  # the end is shown, whenever it comes
 
 
+def test_a_note_stands_above_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, FakeTerminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    with shown.progress.shown():
+        shown.progress.begin()
+        before = len(shown.err.getvalue())
+        shown.progress.note("the engine died; starting it again")
+        after = shown.err.getvalue()[before:]
+        erased, _, table = after.partition("note: the engine died; starting it again")
+        assert "\x1b[2K" in erased and erased.count("tokens/s") <= 1
+        assert table.count("tokens/s") == 1
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_nothing_is_said_when_quiet(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     shown = Shown(monkeypatch, FakeTerminal() if terminal else None, quiet=True)

@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -124,6 +125,14 @@ def test_tokens_and_shares_by_hand() -> None:
     assert (row["explored_share"], row["changed_share"]) == (4 / 20, 1 / 20)
     assert (row["truncated"], row["not_graded"], row["samples"], row["problems"]) == (2, 0, 3, 2)
     assert (row["method"], row["temperature"], row["control"]) == ("led", 0.6, "control")
+
+
+def test_a_prompt_that_does_not_fit_says_nothing_of_lengths() -> None:
+    rows = ((sample("0", 0, LED, "stop", 7, 2), replace(sample("0", 1, LED, "invalid", 0, 0), prompt_tokens=0)),)
+    marks = ((score("0", 0, True, None), score("0", 1, None, None)),)
+    row = row_of(Cell("t", LED, rows, marks, ("g",), ("q",)), 2)
+    assert (row["samples"], row["not_graded"]) == (2, 1)
+    assert (row["thinking_tokens"], row["answer_tokens"]) == (7, 2)
 
 
 def test_shares_are_of_all_tokens_where_the_answer_is_explored_too() -> None:

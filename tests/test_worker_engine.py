@@ -14,7 +14,7 @@ import pytest
 from worker_processes import children
 
 from ledlocal.models import DEMO
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import BadInput, EngineDied, PromptTooLong
 from ledlocal.values.events import Finished, Token
 from ledlocal.values.params import EngineOptions, Message, Request
 from ledlocal.worker.client import Worker
@@ -46,7 +46,7 @@ def test_the_model_answers_and_the_seed_decides(shared: Worker) -> None:
 
 
 def test_a_request_that_the_engine_refuses_is_raised_here(shared: Worker) -> None:
-    with pytest.raises(BadInput, match="context"):
+    with pytest.raises(PromptTooLong, match="context"):
         list(shared.generate(Request(prompt="1 " * 5000)))
     assert ids_of(shared, Request(messages=PUZZLE, max_tokens=3))
 

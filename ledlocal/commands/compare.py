@@ -34,7 +34,7 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
         second, others = read_cells(other)
         if second.samples != plan.samples:
             raise BadInput(f"{run} has {plan.samples} samples of a problem, and {other} has {second.samples}")
-        found, slopes = between(cells, others, plan.samples, (run.name, other.name), margin / 100), []
+        found, slopes = between(cells, others, plan.samples, (str(run), str(other)), margin / 100), []
     if as_json:
         click.echo(json.dumps({"margin": margin / 100, "comparisons": [asdict(one) for one in found],
                                "alpha": [asdict(one) for one in slopes]}))

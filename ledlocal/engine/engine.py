@@ -16,7 +16,7 @@ from ledlocal.engine.sequence import Sequence
 from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.method import METHODS
 from ledlocal.runtime.llama import Row, now
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, PromptTooLong
 from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice, Prefilled
 from ledlocal.values.params import EngineOptions, Request
 
@@ -81,7 +81,7 @@ class Engine:
         room = self._session.room
         length = len(prompt.ids) + len(request.continues)
         if length >= room:
-            raise BadInput(f"the prompt is {length} tokens long, and the context holds {room}")
+            raise PromptTooLong(f"the prompt is {length} tokens long, and the context holds {room}")
         self._waiting += [Notice(self._next_id, text) for text in prompt.notices]
         for sample in range(request.first_sample, request.first_sample + request.n):
             self._scheduler.queue.append(Sequence(

@@ -9,7 +9,7 @@ with exploration off, so that a difference between the two is exploration's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from ledlocal.settings import Settings
@@ -38,11 +38,27 @@ class Arm:
 
     def sampling(self, loaded: Loaded | None) -> tuple[Sampling, Sampling]:
         """Parameters of thinking and answer; `loaded` None: as far as known before. Raises BadInput."""
+        settings = self._settings()
+        return settings.sampling("thinking", loaded), settings.sampling("answer", loaded)
+
+
+    def require_used(self) -> None:
+        """Raise BadInput for settings that change nothing here: two arms that look different would be the same."""
+        if names := self._settings().unused(None):
+            raise BadInput(f"method {self.method!r} does not use {', '.join(names)}")
+
+    def notices(self, loaded: Loaded) -> list[str]:
+        """Sentences about what this model cannot do as asked."""
+        return self._settings().notices(loaded)
+
+    def _settings(self) -> Settings:
         name, given = _parts(self.method)
         settings = Settings(seed=0).with_value("temp", repr(self.temperature)).with_value("method", name)
         for key, value in given.items():
             settings = settings.with_value(key, value)
-        return settings.sampling("thinking", loaded), settings.sampling("answer", loaded)
+            if replace(settings, thinking={}, answer={}) != Settings(seed=0):
+                raise BadInput(f"method {self.method!r}: {key} is not set here; it holds for the whole run")
+        return settings
 
 
 def arms(methods: Sequence[str], temperatures: Sequence[float], sweeps: Mapping[str, Sequence[str]] | None = None,
@@ -59,6 +75,7 @@ def arms(methods: Sequence[str], temperatures: Sequence[float], sweeps: Mapping[
         for spec in specs:
             arm = Arm(spec, temperature, _control_of(spec) if control else "")
             arm.sampling(None)  # what is wrong is told before a model is loaded
+            arm.require_used()
             found.setdefault((spec, temperature), arm)
             if arm.control:
                 found.setdefault((arm.control, temperature), Arm(arm.control, temperature))

@@ -16,7 +16,7 @@ from ledlocal.evals.grading import Grader
 from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score, to_records
 from ledlocal.evals.task import Asked, Grade, Problem, Task
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import EngineDied, PromptTooLong
 from ledlocal.values.events import Exploration, Finished, Loaded
 from ledlocal.values.params import Message, Request
 from ledlocal.worker.client import Worker
@@ -119,7 +119,20 @@ class Evaluation:
         for key, sample in self.samples.items():
             if key not in self.scores:
                 self._grade(sample)
-        deaths, began, already = 0, time.perf_counter(), set(self.samples)
+        began, already = time.perf_counter(), set(self.samples)
+        try:
+            self._sample(start)
+            self._collect(wait=True)
+        finally:
+            new = [sample for key, sample in self.samples.items() if key not in already]
+            if new:
+                self._folder.append(TIMINGS, [{
+                    "session_s": time.perf_counter() - began, "samples": len(new),
+                    "tokens": sum(sample.thinking_tokens + sample.answer_tokens for sample in new)}])
+
+    def _sample(self, start: Callable[[], Worker]) -> None:
+        """Until nothing is missing, with one engine after the other."""
+        deaths = 0
         while next(jobs(self._plan, self._asked, self.samples), None):
             before = len(self.samples)
             try:
@@ -130,12 +143,6 @@ class Evaluation:
                 if deaths == DEATHS:
                     raise
                 self._observer.note(f"{error}; starting it again")
-        self._collect(wait=True)
-        new = [sample for key, sample in self.samples.items() if key not in already]
-        if new:
-            self._folder.append(TIMINGS, [{
-                "session_s": time.perf_counter() - began, "samples": len(new),
-                "tokens": sum(sample.thinking_tokens + sample.answer_tokens for sample in new)}])
 
     def _session(self, worker: Worker) -> None:
         """All that is missing, from one engine."""
@@ -242,7 +249,7 @@ def _finished(worker: Worker, job: Job, request: Request) -> Iterator[Finished]:
     try:
         with closing(worker.generate(request)) as events:
             yield from (event for event in events if isinstance(event, Finished))
-    except BadInput as error:
+    except PromptTooLong as error:
         for sample in range(job.first, job.first + job.count):
             yield Finished(0, sample, "invalid", str(error), "", "", (), 0, 0, 0, 0, 0.0, 0.0, NOTHING)
 

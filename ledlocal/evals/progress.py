@@ -7,11 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.run_folder import Sample, Score
 from ledlocal.evals.task import Asked
 from ledlocal.terminal import Console
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
 
 PLAIN_EVERY_S = 60.0
 LIVE_EVERY_S = 0.5
@@ -51,7 +56,7 @@ class Progress:
                          for task, (_, problems) in asked.items() for arm in plan.arms}
         self._began: float | None = None
         self._last = 0.0
-        self._live: Callable[[], None] | None = None
+        self._live: Live | None = None
 
     def sampled(self, sample: Sample) -> None:
         """One more is done."""
@@ -72,8 +77,15 @@ class Progress:
             tally.correct[score.problem] += score.correct
 
     def note(self, text: str) -> None:
-        """Something to say once."""
+        """Something to say once; above the table."""
+        if self._live is None:
+            self._console.note(text)
+            return
+        self._live.transient = True
+        self._live.stop()
         self._console.note(text)
+        self._live.transient = False
+        self._live.start(refresh=True)
 
     def begin(self) -> None:
         """What is told from now on is this session's work."""
@@ -85,7 +97,7 @@ class Progress:
         if self._began is not None and self._clock() - self._last >= every:
             self._last = self._clock()
             if self._live:
-                self._live()
+                self._live.update(self._table(), refresh=True)
             else:
                 for line in self.lines():
                     self._console.info(line)
@@ -118,18 +130,19 @@ class Progress:
             return
         from rich.console import Console as RichConsole
         from rich.live import Live
-        from rich.text import Text
 
-        def table() -> Text:
-            return Text("\n".join(self.lines()), no_wrap=True, overflow="ellipsis")
-
-        with Live(table(), console=RichConsole(stderr=True, highlight=False), auto_refresh=False) as live:
-            self._live = lambda: live.update(table(), refresh=True)
+        screen = RichConsole(stderr=True, highlight=False)
+        with Live(self._table(), console=screen, auto_refresh=False, redirect_stderr=False) as self._live:
             try:
                 yield
             finally:
-                self._live()
+                self._live.update(self._table(), refresh=True)
                 self._live = None
+
+    def _table(self) -> Text:
+        from rich.text import Text
+
+        return Text("\n".join(self.lines()), no_wrap=True, overflow="ellipsis")
 
 
 def duration(seconds: float) -> str:

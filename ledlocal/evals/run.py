@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +121,7 @@ def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
         folder.write(PROBLEMS, to_lines({name: problems for name, (_, problems) in questions.asked.items()}))
     require_subject(folder.path / MANIFEST, subject, questions)
     progress = Progress(plan, questions.asked, console)
-    engine = Engine(subject, plan, questions, folder, console)
+    engine = Engine(subject, plan, questions, folder, progress.note)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader())
         evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
@@ -173,9 +173,9 @@ class Engine:
     """Starts the model's process as the first session did, and sees that it is the same model."""
 
     def __init__(self, subject: Subject, plan: Plan, questions: Questions, folder: RunFolder,
-                 console: Console) -> None:
+                 note: Callable[[str], None]) -> None:
         self._subject, self._plan, self._questions = subject, plan, questions
-        self._folder, self._console = folder, console
+        self._folder, self._note = folder, note
         total = plan.samples * len(plan.arms) * sum(len(problems) for _, problems in questions.asked.values())
         self._most = min(total, GPU_SLOTS if any(device.gpu for device in subject.build.devices) else SLOTS)
 
@@ -192,7 +192,10 @@ class Engine:
         try:
             self._require_able(worker.loaded)
             for notice in worker.loaded.notices:
-                self._console.note(notice)
+                self._note(notice)
+            for arm in self._plan.arms:
+                for notice in arm.notices(worker.loaded):
+                    self._note(f"{arm.method}: {notice}")
             manifest = manifest_of(self._subject.name, self._subject.sha256, worker.loaded, options,
                                    self._subject.build, self._plan.arms, self._questions.data)
             if before is not None:
@@ -225,7 +228,7 @@ class Engine:
                 if self._subject.slots or slots == 1:
                     raise
                 slots //= 2
-                self._console.note(f"no memory for more than {slots} samples side by side")
+                self._note(f"no memory for more than {slots} samples side by side")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def cells(plan: Plan, problems: Problems, samples: Mapping[Key, Sample], scores:
 def row_of(cell: Cell, n: int) -> dict[str, Any]:
     """The line of summary.json for one method on one task."""
     samples = [sample for row in cell.samples for sample in row]
+    ran = [sample for sample in samples if sample.prompt_tokens]  # a prompt that did not fit says nothing of lengths
     scores = [score for row in cell.scores for score in row]
     thinking = sum(sample.thinking_tokens for sample in samples)
     tokens = thinking + sum(sample.answer_tokens for sample in samples)
@@ -78,8 +79,8 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
         "pass_at": {str(k): _of(estimate(cell.pass_at(k))) for k in range(1, n + 1)},
         "maj_at": {str(k): _of(estimate(_majority(cell, k))) for k in powers(n)},
         "max_over_first": {str(k): _mean(_first(cell, k)) for k in range(1, n + 1)},
-        "thinking_tokens": _mean([sample.thinking_tokens for sample in samples]),
-        "answer_tokens": _mean([sample.answer_tokens for sample in samples]),
+        "thinking_tokens": _mean([sample.thinking_tokens for sample in ran]),
+        "answer_tokens": _mean([sample.answer_tokens for sample in ran]),
         "truncated": sum(sample.finish == "length" for sample in samples),
         "not_graded": sum(score.correct is None for score in scores),
         "explored_share": _share(explored, in_scope),

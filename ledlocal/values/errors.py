@@ -15,6 +15,10 @@ class BadInput(LedlocalError):
     exit_code = 2
 
 
+class PromptTooLong(BadInput):
+    """A prompt that the context cannot hold; others may fit. Exit code 2."""
+
+
 class EngineDied(LedlocalError):
     """The worker process ended without being asked to. Exit code 3."""
 

@@ -185,7 +185,8 @@ class Failed:
 
     request: int
     message: str
-    exit_code: int
+    kind: str
+    """Name of a class in `ledlocal.values.errors`."""
 
 
 Event = Loaded | Prefilled | Started | Token | Finished | Notice | Failed

@@ -16,7 +16,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import IO, Self
 
-from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
+from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources, PromptTooLong, TapRefused
 from ledlocal.values.events import Event, Failed, Finished, Loaded
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.protocol import AnswerNow, Cancel, FrameReader, Generate, Load, ProtocolError, encode
@@ -24,7 +24,7 @@ from ledlocal.worker.protocol import AnswerNow, Cancel, FrameReader, Generate, L
 # -P: the current folder must not shadow modules; not -I, which would hide a user's own site-packages.
 COMMAND = (sys.executable, "-P", "-m", "ledlocal.worker")
 _LOADING = 0
-_ERRORS = {error.exit_code: error for error in (LedlocalError, BadInput, EngineDied, OutOfResources)}
+_ERRORS = {error.__name__: error for error in (BadInput, PromptTooLong, EngineDied, OutOfResources, TapRefused)}
 _KEPT_OUTPUT = 2**14
 _GRACE_S = 2.0
 _CLOSING_S = 0.5
@@ -141,7 +141,7 @@ class Worker:
         if event is None:
             raise EngineDied(self._death)
         if isinstance(event, Failed):
-            raise _ERRORS.get(event.exit_code, LedlocalError)(event.message)
+            raise _ERRORS.get(event.kind, LedlocalError)(event.message)
         return event
 
     def _hang_up(self) -> None:

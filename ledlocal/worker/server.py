@@ -85,7 +85,7 @@ class Server:
         try:
             engine = make_engine(load.options)
         except LedlocalError as error:
-            self._send(Failed(0, str(error), error.exit_code))
+            self._send(Failed(0, str(error), type(error).__name__))
             return
         self._engine = engine
         limit_growth(engine.loaded.memory)
@@ -121,7 +121,7 @@ class Server:
                 try:
                     engine_id = engine.submit(request)
                 except LedlocalError as error:
-                    self._send(Failed(number, str(error), error.exit_code))
+                    self._send(Failed(number, str(error), type(error).__name__))
                 else:
                     self._numbers[engine_id], self._samples[engine_id] = number, request.n
                     self._ids[number] = engine_id
@@ -146,7 +146,7 @@ class Server:
         """The step belongs to every open request: tell each, and let the engine end them unheard."""
         for engine_id, number in list(self._numbers.items()):
             engine.cancel(engine_id)
-            self._send(Failed(number, str(error), error.exit_code))
+            self._send(Failed(number, str(error), type(error).__name__))
             self._forget(engine_id)
 
     def _translate(self, event: Event) -> Event | None:
