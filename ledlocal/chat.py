@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from ledlocal import slash
 from ledlocal.banner import banner, legend
-from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
+from ledlocal.conversation import Conversation, Turn
+from ledlocal.dialogue import Dialogue, Exchange
 from ledlocal.keys import Typed, listening
 from ledlocal.quotes import is_open, unquoted
-from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, Totals, receive
-from ledlocal.settings import Settings, describe
+from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, receive
+from ledlocal.settings import Settings
 from ledlocal.terminal import DIM, Console
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, BadInput, EngineDied, LedlocalError, OutOfResources
-from ledlocal.values.events import Loaded
-from ledlocal.values.file_identity import file_identity
 
 TWICE_S = 0.7
 """Ctrl-C at the prompt within this time after it stopped a reply is the second of two."""
 
 
-class Chat:
-    """A conversation, settings and the engine of one session.
+class Chat(Dialogue):
+    """A conversation in the terminal, with the engine of one session.
 
     `start` makes an engine; a session makes one more if its engine died, and keeps the conversation. `path` is where
     the conversation is kept; None: nowhere. `ask` reads a line; `template` is the chat template's text, to be shown;
@@ -44,30 +40,16 @@ class Chat:
         self._start, self._typed = start, typed
         self.console = console
         self._engine: Engine | None = self._load()
+        super().__init__(self._engine.loaded, settings, conversation or Conversation(), path, console.note)
         self._ask = ask or console.ask
         self._trace = trace
         self.edit = edit
         """Lets the user change a text in an editor; None if nothing was saved."""
-        self._written = path and file_identity(path)
-        """The file as this session wrote or read it."""
-        self.unsaved = False
-        """The last save failed."""
-        self.depth = settings.deepest()
-        """Exploration depth that the engine was started for."""
         self._replying = False
         self._stopped = -math.inf
         """When the last reply ended, if it was stopped."""
-        self.keeps = path is not None
-        """Whether conversations are kept unless the user names a file."""
-        self.loaded: Loaded = self._engine.loaded
-        self.settings, self.path, self.template = settings, path, template
+        self.template = template
         self.look = look or Look()
-        self.conversation = conversation or Conversation()
-        self.attached = ""
-        """Text that the next message begins with."""
-        self.last: Reply | None = None
-        """Of this session."""
-        self.totals = Totals()
 
     def close(self) -> None:
         """End the engine."""
@@ -75,43 +57,20 @@ class Chat:
             self._engine.close()
             self._engine = None
 
-    def reply(self, text: str) -> Reply:
-        """Answer a message as the next turn.
+    def answer(self, exchange: Exchange, show: bool = True) -> Reply:
+        """Have a message answered, and show it.
 
         Raises LedlocalError; the message, with the file it began with, and what had come of its answer are kept then.
         """
-        turn, self.attached = Turn(self.attached + text), ""
-        return self._generate(self.conversation, turn)
-
-    def again(self, text: str | None = None) -> Reply:
-        """Answer the last message, or `text` in its place, with other random numbers. Raises LedlocalError."""
-        last = self.conversation.turns[-1]
-        return self._generate(self.conversation.undone(), Turn(text or last.user, attempt=last.attempt + 1))
-
-    def start_over(self) -> None:
-        """Forget the conversation; the next one is kept in a file of its own."""
-        self.conversation = replace(self.conversation, turns=())
-        self.attached = ""
-        if self.path is not None:
-            self.path, self._written = new_path(), None
-
-    def go_on(self) -> Reply:
-        """Continue the last reply where it was stopped. Raises LedlocalError."""
-        return self._generate(self.conversation.undone(), self.conversation.turns[-1])
-
-    def _generate(self, kept: Conversation, turn: Turn, show: bool = True) -> Reply:
         view = ReplyView(self.console, self.look) if show else None
-        partial = Partial()
+        partial, request = Partial(), None
         try:
             engine = self._running()
-            request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
-            if turn.ids:
-                request = replace(request, continues=turn.ids, seed=turn.seed)
-            turn = replace(turn, seed=request.seed, method=describe(request.thinking, "thinking"))
+            request = self.request(exchange)
             self._replying = True
             reply = receive(engine, request, self.console, view, self._trace, self._typed, partial)
         except BaseException as error:
-            self._keep_partial(kept, turn, partial)
+            self.cut(exchange, request, partial)
             self._hold()
             if isinstance(error, EngineDied):
                 self.close()
@@ -119,15 +78,11 @@ class Chat:
                 self._replying = False
             raise
         self._replying = False
-        end = reply.finished
-        self._stopped = time.monotonic() if end.finish == "cancelled" else -math.inf
-        if end.finish == "cancelled":
+        stopped = reply.finished.finish == "cancelled"
+        self._stopped = time.monotonic() if stopped else -math.inf
+        if stopped:
             self._hold()
-        goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
-        self.totals.add(end, self.last.finished if self.last and goes_on else None)
-        self.last = reply
-        ids = end.ids if end.finish in ("cancelled", "length") else ()
-        self._add(kept, replace(turn, answer=end.answer, thinking=end.thinking, finish=end.finish, ids=ids))
+        self.answered(exchange, reply)
         return reply
 
     def _running(self) -> Engine:
@@ -150,27 +105,11 @@ class Chat:
         if self._typed is not None:
             self._typed.held = True
 
-    def _add(self, kept: Conversation, turn: Turn) -> None:
-        """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it."""
-        if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[len(kept.turns):]):
-            return
-        self.conversation = kept.with_turn(turn)
-
-    def _keep_partial(self, kept: Conversation, turn: Turn, partial: Partial) -> None:
-        """What was said before an engine died or a terminal was closed can go on."""
-        before = turn if turn.ids else replace(turn, answer="", thinking="")
-        cut = replace(turn, answer=before.answer + partial.text("answer"),
-                      thinking=before.thinking + partial.text("thinking"), finish="cancelled",
-                      ids=(*turn.ids, *partial.ids))
-        self._add(kept, cut)
-        with contextlib.suppress(OutOfResources):  # the first error is the one to tell
-            self.save()
-
     def ask_once(self, text: str, show: bool = True) -> Reply:
         """One answer: shown with its statistics, or only returned."""
         for notice in (*self.loaded.notices, *self.settings.notices(self.loaded)):
             self.console.note(notice)
-        reply = self._generate(self.conversation, Turn(text), show)
+        reply = self.answer(Exchange(self.conversation, Turn(text)), show)
         if show:
             self.console.info(f"{reply.statistics()} · seed {reply.request.seed}")
         return reply
@@ -229,7 +168,7 @@ class Chat:
         if line.startswith("/") and "/" not in word[1:]:
             self._command(line)
         elif line:
-            self.finish(self.reply(line))
+            self.finish(self.answer(self.new(line)))
         return True
 
     def _command(self, line: str) -> None:
@@ -248,10 +187,8 @@ class Chat:
             self.console.err.line(line, DIM)
 
     def load(self, path: Path) -> None:
-        """Go on with the conversation in a file. Raises BadInput."""
-        self.conversation = read_conversation(path).under(self.conversation.model)
-        if self.keeps:
-            self.path, self._written = path, file_identity(path)
+        """Go on with the conversation in a file, and say where it stands. Raises BadInput."""
+        super().load(path)
         if self.conversation.turns:
             self.say_where()
 
@@ -270,22 +207,3 @@ class Chat:
         self.console.info("  " + reply.statistics())
         self.console.info()
         self.save()
-
-    def save(self, path: Path | None = None, forget: bool = False) -> None:
-        """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left;
-        then a file among the kept ones is removed.
-
-        Raises OutOfResources; the session goes on.
-        """
-        where = path or self.path
-        if where is not None and (self.conversation.turns or (forget and os.path.exists(where))):
-            if where == self.path and self._written != file_identity(where):
-                where = new_path()
-                self.console.note(f"{self.path} was changed by another session; this one is kept as {where}")
-            self.unsaved |= path is None
-            if self.conversation.turns or where.parent != folder():
-                write(where, "\n".join(self.conversation.lines()) + "\n")
-            else:
-                remove(where)
-            self.unsaved = False
-        self.path, self._written = where, where and file_identity(where)

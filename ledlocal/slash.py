@@ -63,7 +63,7 @@ def _clear(chat: Chat, _rest: str) -> None:
 
 def _again(chat: Chat, _rest: str) -> None:
     _need_turn(chat, "answer again")
-    chat.finish(chat.again())
+    chat.finish(chat.answer(chat.repeated()))
 
 
 def _undo(chat: Chat, _rest: str) -> None:
@@ -83,7 +83,7 @@ def _edit(chat: Chat, _rest: str) -> None:
         chat.say("unchanged")
     else:
         chat.say(f"> {text.strip()}")
-        chat.finish(chat.again(text.strip()))
+        chat.finish(chat.answer(chat.repeated(text.strip())))
 
 
 def _go_on(chat: Chat, _rest: str) -> None:
@@ -95,7 +95,7 @@ def _go_on(chat: Chat, _rest: str) -> None:
         raise BadInput("no token of the last answer is known to this model; /regen answers again")
     if not last.ids:
         raise BadInput("the last answer ended by itself; there is nothing to continue")
-    chat.finish(chat.go_on())
+    chat.finish(chat.answer(chat.continued()))
 
 
 def _think(chat: Chat, rest: str) -> None:

@@ -266,7 +266,7 @@ tasks = Path("/proc/self/task").iterdir()
 tokens = turns = 0
 while tokens < 144_000:  # an hour at 40 tokens per second
     try:
-        tokens, turns = tokens + len(chat.reply("go on").finished.ids), turns + 1
+        tokens, turns = tokens + len(chat.answer(chat.new("go on")).finished.ids), turns + 1
     except BadInput:  # the conversation has become longer than the context of 2,048 tokens
         chat._do("/clear")
     print(tokens, *held(), *held(worker), file=report, flush=True)

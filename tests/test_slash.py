@@ -424,7 +424,7 @@ def test_an_engine_that_does_not_start_again_costs_no_message(engine: FakeEngine
     chat = Chat(start, Settings(seed=41), Console(), path=tmp_path / "own.jsonl")
     for text, error in (("a", EngineDied), ("b", OutOfResources)):
         with pytest.raises(error):
-            chat.reply(text)
+            chat.answer(chat.new(text))
         assert read_conversation(tmp_path / "own.jsonl").turns[-1].user == text
 
 

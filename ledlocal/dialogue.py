@@ -1,0 +1,145 @@
+"""A conversation that goes on: its turns, its settings, the file it is kept in. Screens show what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
+from ledlocal.reply import Partial, Reply, Totals
+from ledlocal.settings import Settings, describe
+from ledlocal.values.errors import OutOfResources
+from ledlocal.values.events import Loaded
+from ledlocal.values.file_identity import file_identity
+from ledlocal.values.params import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A message that is to be answered."""
+
+    kept: Conversation
+    """What was said before it."""
+    turn: Turn
+    """The message, and what is known of its answer: ids to go on from."""
+
+
+class Dialogue:
+    """What a user and a model have said, and how the next answer is to be drawn."""
+
+    def __init__(self, loaded: Loaded, settings: Settings, conversation: Conversation, path: Path | None,
+                 note: Callable[[str], None]) -> None:
+        """`path`: where the conversation is kept; None: nowhere. `note` is told what the user has to know."""
+        self.loaded, self.settings, self.conversation, self.path = loaded, settings, conversation, path
+        self.depth = settings.deepest()
+        """Exploration depth that the engine was started for."""
+        self.keeps = path is not None
+        """Whether conversations are kept unless the user names a file."""
+        self.unsaved = False
+        """The last save failed."""
+        self.attached = ""
+        """Text that the next message begins with."""
+        self.last: Reply | None = None
+        """Of this session."""
+        self.totals = Totals()
+        self._note = note
+        self._written = path and file_identity(path)
+        """The file as this session wrote or read it."""
+
+    def new(self, text: str) -> Exchange:
+        """One more message, behind the text that waits for it."""
+        turn, self.attached = Turn(self.attached + text), ""
+        return Exchange(self.conversation, turn)
+
+    def repeated(self, text: str | None = None) -> Exchange:
+        """The last message, or `text` in its place, with other random numbers."""
+        last = self.conversation.turns[-1]
+        return Exchange(self.conversation.undone(), Turn(text or last.user, attempt=last.attempt + 1))
+
+    def continued(self) -> Exchange:
+        """The last message, its answer to go on where it was stopped."""
+        return Exchange(self.conversation.undone(), self.conversation.turns[-1])
+
+    def forked(self, ids: tuple[int, ...], thinking: str, answer: str) -> Exchange:
+        """The last message, its answer to go on behind `ids`, which say `thinking` and `answer`.
+
+        What was said stays in its file; the branch is kept in one of its own.
+        """
+        last = replace(self.conversation.turns[-1], ids=ids, thinking=thinking, answer=answer, finish="cancelled")
+        self._leave_file()
+        return Exchange(self.conversation.undone(), last)
+
+    def request(self, exchange: Exchange) -> Request:
+        """What is asked of the engine. Raises BadInput."""
+        kept, turn = exchange.kept, exchange.turn
+        request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
+        return replace(request, continues=turn.ids, seed=turn.seed) if turn.ids else request
+
+    def answered(self, exchange: Exchange, reply: Reply) -> None:
+        """Take a reply as the exchange's end; `save` keeps it."""
+        end, turn = reply.finished, exchange.turn
+        goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
+        self.totals.add(end, self.last.finished if self.last and goes_on else None)
+        self.last = reply
+        ids = end.ids if end.finish in ("cancelled", "length") else ()
+        self._add(exchange.kept, replace(_asked(turn, reply.request), answer=end.answer, thinking=end.thinking,
+                                         finish=end.finish, ids=ids))
+
+    def cut(self, exchange: Exchange, request: Request | None, partial: Partial) -> None:
+        """Keep what was said before an engine died or a terminal was closed: it can go on."""
+        turn = _asked(exchange.turn, request) if request else exchange.turn
+        before = turn if turn.ids else replace(turn, answer="", thinking="")
+        self._add(exchange.kept, replace(
+            turn, answer=before.answer + partial.text("answer"), thinking=before.thinking + partial.text("thinking"),
+            finish="cancelled", ids=(*turn.ids, *partial.ids)))
+        with contextlib.suppress(OutOfResources):  # the first error is the one to tell
+            self.save()
+
+    def _add(self, kept: Conversation, turn: Turn) -> None:
+        """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it."""
+        if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[len(kept.turns):]):
+            return
+        self.conversation = kept.with_turn(turn)
+
+    def start_over(self) -> None:
+        """Forget the conversation; the next one is kept in a file of its own."""
+        self.conversation = replace(self.conversation, turns=())
+        self.attached = ""
+        self._leave_file()
+
+    def _leave_file(self) -> None:
+        if self.path is not None:
+            self.path, self._written = new_path(), None
+
+    def load(self, path: Path) -> None:
+        """Go on with the conversation in a file. Raises BadInput."""
+        self.conversation = read_conversation(path).under(self.conversation.model)
+        if self.keeps:
+            self.path, self._written = path, file_identity(path)
+
+    def save(self, path: Path | None = None, forget: bool = False) -> None:
+        """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left;
+        then a file among the kept ones is removed.
+
+        Raises OutOfResources; the session goes on.
+        """
+        where = path or self.path
+        if where is not None and (self.conversation.turns or (forget and os.path.exists(where))):
+            if where == self.path and self._written != file_identity(where):
+                where = new_path()
+                self._note(f"{self.path} was changed by another session; this one is kept as {where}")
+            self.unsaved |= path is None
+            if self.conversation.turns or where.parent != folder():
+                write(where, "\n".join(self.conversation.lines()) + "\n")
+            else:
+                remove(where)
+            self.unsaved = False
+        self.path, self._written = where, where and file_identity(where)
+
+
+def _asked(turn: Turn, request: Request) -> Turn:
+    """A turn with how its answer is drawn."""
+    return replace(turn, seed=request.seed, method=describe(request.thinking, "thinking"))
