@@ -32,7 +32,9 @@ def cell(grades: Grades, arm: Arm = LED, task: str = "t", asked: Sequence[Proble
     """One problem per row of grades, all samples drawn."""
     asked = asked or problems(len(grades))
     ids = [(problem, list(enumerate(row))) for problem, row in zip(asked, grades, strict=True)]
-    return Cell(task, arm, tuple(tuple(sample(problem.id, i, arm) for i, _ in row) for problem, row in ids),
+    explored = int(arm.method.startswith("led"))
+    return Cell(task, arm, tuple(tuple(sample(problem.id, i, arm, explored=explored) for i, _ in row)
+                                 for problem, row in ids),
                 tuple(tuple(score(problem.id, i, one, problem.gold if one else None, arm) for i, one in row)
                       for problem, row in ids),
                 tuple(problem.gold for problem in asked), tuple(problem.question for problem in asked))

@@ -12,7 +12,7 @@ import pytest
 from worker_processes import linux
 
 from ledlocal.evals import choice, mathematics
-from ledlocal.evals.benchmark import Benchmark, require_published
+from ledlocal.evals.benchmark import Benchmark
 from ledlocal.evals.grading import Grader, require_sound
 from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.question_file import read_questions
@@ -93,14 +93,12 @@ def test_equal_wrong_answers_vote_alike() -> None:
 @pytest.mark.parametrize("text, letter", [
     ('{"answer": "C"}', "C"), ('"answer": "B"... no, "answer": "C"', "C"), ("Answer: (c)", "C"),
     ("answer = D", "D"),
-    ("\\boxed{\\text{A}}", "A"), ("\\boxed{B}", "B"), ("It is hard.", None), ("answer: Cats", None), ("", None)])
+    ("\\boxed{\\text{A}}", "A"), ("\\boxed{B}", "B"), ("It is hard.", None), ("answer: Cats", None), ("", None),
+    ("**Answer:** C", "C"), ("Answer: **C**", "C"), ('**"answer"**: "C"', "C"), ("Answer: C because it is", "C"),
+    ("answer: c", "C"), ("Answer: C) green", "C"), ("answer: [b]", "B"), ("Answer: I.", "I"),
+    ("Answer: I am sure: \\boxed{C}", "C"), ("Final answer: a matter of taste. \\boxed{B}", "B")])
 def test_multiple_choice(text: str, letter: str | None) -> None:
     assert choice.grade("C", text) == Grade(letter == "C", letter)
-
-
-def test_a_file_that_is_not_as_published_is_refused(file: Path) -> None:
-    with pytest.raises(BadInput, match="this is not gsm8k as published: its SHA-256 is"):
-        require_published("gsm8k", file)
 
 
 @dataclass(frozen=True, slots=True)

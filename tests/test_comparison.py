@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ledlocal.evals.arm import Arm
-from ledlocal.evals.comparison import Comparison, alphas, between, judged, within
+from ledlocal.evals.comparison import MARGIN, Comparison, alphas, between, judged, to_text
+from ledlocal.evals.comparison import within as within_plan
+from ledlocal.evals.plan import Plan, primary_of
 from ledlocal.evals.summary import Cell
 from ledlocal.statistics import paired
 from ledlocal.statistics.interval import Estimate
@@ -21,6 +24,13 @@ from ledlocal.statistics.pass_at_k import pass_at_k
 from ledlocal.values.errors import BadInput
 
 YES, NO = True, False
+
+
+def within(cells: Sequence[Cell], n: int, margin: float = MARGIN) -> list[Comparison]:
+    """Of a run that was made for every LED variant in it."""
+    arms = tuple(dict.fromkeys(cell.arm for cell in cells))
+    tasks = tuple(dict.fromkeys(cell.task for cell in cells))
+    return within_plan(Plan(tasks, arms, n, primary=primary_of(tasks, arms, n)), cells, margin)
 
 
 def one_of(found: Sequence[Comparison], measure: str, method: str = "led", against: str = "control") -> Comparison:
@@ -92,7 +102,7 @@ def test_p_of_pass_at_n_is_that_of_a_binomial_test_of_discordant_problems() -> N
 
 def with_p(*p: float) -> list[Comparison]:
     difference, none = Estimate(0.1, 0.01, 0.2), "no difference shown"
-    return [Comparison("t", 0.6, f"m{i}", "control", "pass@1", True, 20, 20, difference, one, one, none)
+    return [Comparison("t", 0.6, f"m{i}", "control", "pass@1", True, False, 20, 20, difference, one, one, none)
             for i, one in enumerate(p)]
 
 
@@ -122,6 +132,39 @@ def test_every_verdict_is_reached() -> None:
     assert verdicts(solved, solved) == {"no difference shown"}  # 20 problems cannot show that there is none
     assert verdicts(solved * 10, solved * 10) == {"equivalent"}
     assert verdicts(solved * 10, solved * 10, margin=0.01) == {"no difference shown"}
+
+
+def test_a_variant_that_explored_nothing_has_no_verdict() -> None:
+    """Its samples are its control's, however many problems there are."""
+    some: list[list[bool | None]] = [[YES, YES], [NO, NO]] * 100
+    led, control, standard = cell(some), cell(some, CONTROL), cell([[NO, NO]] * 200, STANDARD)
+    idle = replace(led, samples=tuple(tuple(replace(one, explored=0) for one in row) for row in led.samples))
+    assert {one.verdict for one in within([led, control], 2)} == {"equivalent"}
+    assert {one.verdict for one in within([idle, control], 2)} == {"nothing explored"}
+    against = {one.against: one.verdict for one in within([idle, control, standard], 2) if one.method == "led"}
+    assert against == {"control": "nothing explored", "standard": "better"}
+
+
+def test_what_was_not_named_is_secondary() -> None:
+    grades = [[YES, NO], [NO, NO]]
+    cells = [cell(grades), cell(grades, Arm("led:d=4", 0.6, "control")), cell(grades, CONTROL)]
+    plan = Plan(("t",), tuple(one.arm for one in cells), 2, primary=primary_of(("t",), [LED], 2))
+    assert [(one.method, one.measure) for one in within_plan(plan, cells) if one.primary] == [
+        ("led", "pass@1"), ("led", "pass@2")]
+    assert len(within_plan(plan, cells)) == 4
+
+
+def test_as_json_there_is_no_nan() -> None:
+    cells = [cell([[None]], Arm("led", at)) for at in (0.5, 1.0)]
+    found = json.loads(to_text([], list(alphas(cells, 1)), 0.02), parse_constant=pytest.fail)
+    assert found["alpha"][0]["slope"] == {"value": None, "low": None, "high": None}
+
+
+def test_runs_that_are_judged_differently_are_refused() -> None:
+    first, second = cell([[YES], [NO]]), cell([[YES], [NO]])
+    paper = replace(second, scores=tuple(tuple(replace(one, grading="paper") for one in row) for row in second.scores))
+    with pytest.raises(BadInput, match="a is judged by answer, b by paper; `ledlocal grade` makes them alike"):
+        between([first], [paper], 1, ("a", "b"))
 
 
 def test_without_a_difference_a_significant_p_is_no_verdict() -> None:
@@ -197,6 +240,7 @@ class Counted:
     correct: NDArray[np.int64]
     samples: int
     task: str = "t"
+    explored: int = 1
     gold: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
 

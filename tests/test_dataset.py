@@ -17,7 +17,7 @@ from data_server import DataServer
 
 from ledlocal import cli
 from ledlocal.evals import dataset
-from ledlocal.evals.benchmark import PUBLISHED, Benchmark, Published, require_published
+from ledlocal.evals.benchmark import PUBLISHED, Benchmark, Published
 from ledlocal.values.errors import BadInput, LedlocalError
 
 GOOD = json.dumps([{"prompt": [{"from": "user", "value": f"{i}+1?"}], "final_answer": str(i + 1)} for i in range(3)],
@@ -58,7 +58,7 @@ def test_a_file_is_fetched_once(server: DataServer, folder: Path) -> None:
     assert server.asked == ["/gsm8k.json"]
     assert path.read_bytes() == GOOD and list(folder.iterdir()) == [path]
     assert run("pull", "gsm8k", "--offline").stdout == f"{path}\n"
-    require_published("gsm8k", dataset.path_of("gsm8k"))
+    assert dataset.path_of("gsm8k") == path
     assert [problem.gold for problem in Benchmark("gsm8k", path).problems()] == ["1", "2", "3"]
 
 
@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written(folder: Path) -> None:
     folder.parent.parent.mkdir()
     folder.parent.write_text("a file where the folder would be")
     done = run("pull", "gsm8k")
-    assert (done.exit_code, done.stderr) == (4, f"ledlocal: {folder}: Not a directory\n")
+    assert (done.exit_code, done.stderr) == (4, f"ledlocal: cannot write {folder / 'gsm8k.json'}: Not a directory\n")
 
 
 def test_a_full_disk_keeps_no_half_file(server: DataServer, folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_no_half_file(server: DataServer, folder: Path) -> Non
               "main(['data', 'pull', 'gsm8k'], prog_name='ledlocal')")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
-    assert (done.returncode, done.stderr) == (4, f"ledlocal: {folder}: File too large\n")
+    assert (done.returncode, done.stderr) == (4, f"ledlocal: cannot write {folder / 'gsm8k.json'}: File too large\n")
     assert list(folder.iterdir()) == []
 
 

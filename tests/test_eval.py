@@ -100,6 +100,40 @@ def test_what_was_changed_is_refused_by_name(whole: Path, tmp_path: Path) -> Non
         manifest.write_text(kept)
 
 
+def test_what_the_machine_chose_is_kept_and_another_wish_is_refused(whole: Path) -> None:
+    for flag, key in (("-t", "threads"), ("-c", "context"), ("--batch", "slots")):
+        line = evaluate(whole, *(SMALL[:-2] if flag == "-t" else SMALL), flag, "300", code=2)
+        assert f"manifest.json: engine.{key} is " in line and line.endswith("the same command again")
+    evaluate(whole, *SMALL[:-2])  # no wish
+
+
+def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its questions, or its methods, would stand in the way of the next one."""
+    file, out = tmp_path / "sums.jsonl", tmp_path / "run"
+    asks = ("--data", str(file), "-n", "1", "--methods", "standard", "--max-tokens", "10", "-t", "1")
+    file.write_text('{"question": "1+1?", "answer": "\\\\text{}"}\n{"question": "2+2?", "answer": "4"}\n')
+    evaluate(out, *asks, code=2)
+    evaluate(out, "--tap", "none", *SMALL, code=2)
+    assert [path.name for path in out.iterdir()] == ["lock"]
+    file.write_text('{"question": "2+2?", "answer": "4"}\n')
+    evaluate(out, *asks)
+    asked = (out / "problems.jsonl").read_text()
+    assert "2+2?" in asked and "1+1?" not in asked
+
+
+def test_samples_without_a_manifest_are_not_taken(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_bytes((whole / "samples.jsonl").read_bytes())
+    assert "there are samples, and no manifest.json that says what they are of" in evaluate(tmp_path, *SMALL, code=2)
+
+
+def test_shards_that_were_judged_differently_are_not_merged(whole: Path, tmp_path: Path) -> None:
+    for i in (1, 2):
+        evaluate(tmp_path / str(i), *SMALL, "--shard", f"{i}/2")
+    assert run("grade", str(tmp_path / "1"), "--grading", "paper").code == 0
+    done = run("merge", str(tmp_path / "both"), str(tmp_path / "1"), str(tmp_path / "2"))
+    assert refused(done, "the shards are judged by answer and paper; `ledlocal grade` makes them alike")
+
+
 def test_batch_and_order_change_nothing(whole: Path, tmp_path: Path) -> None:
     evaluate(tmp_path / "run", *SMALL, "--batch", "5")
     same(tmp_path / "run", whole)
@@ -143,6 +177,8 @@ def test_a_prompt_that_does_not_fit_is_not_graded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("args", "words"), [
+    (["--data", "puzzle=x.json"], "puzzle makes its own problems; another name is given as NAME=FILE"),
+    (["--limit", "2", "--shard", "3/3"], "shard 3/3 has no problem"),
     (["--task", "nonsense"], "there is no task 'nonsense'"),
     (["--methods", "dola"], "a method must be one of standard, led, control"),
     (["--shard", "3/2"], "a shard's number must be a number from 1 to 2"),

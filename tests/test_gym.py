@@ -73,7 +73,9 @@ def test_a_grader_tells_right_from_wrong(name: str) -> None:
         for nothing in ("", problem.gold, "<answer></answer>", "<answer> \n</answer>", "<answer>" + problem.gold):
             assert task.grade(problem, nothing) == Grade(False, None)
         for wrong in ("no such thing", "nan", "[]", "{}", "0, 0", "9" * 400, "ü\0"):
-            assert task.grade(problem, f"<answer>{wrong}</answer>") == Grade(False, wrong), wrong
+            judged = task.grade(problem, f"<answer>{wrong}</answer>")
+            assert (judged.correct, judged.vote) == (False, wrong), wrong
+            assert not judged.reason or judged.reason.startswith(f"not in a form that gym:{name} reads: "), judged
     others = [(a, b) for a, b in permutations(problems, 2) if a.gold != b.gold]
     assert not others or not all(task.grade(a, b.solution).correct for a, b in others), "takes every answer"
 
@@ -90,6 +92,20 @@ def test_an_answer_is_not_executed(name: str, tmp_path: Path, monkeypatch: pytes
                    "valid_solutions[0]", f"lambda: {call}", f"eval({call!r})"):
         assert not task.grade(problem, f"<answer>{attack}</answer>").correct
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_not_the_answers_fault_makes_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Gym("coin_flip", SIZE)
+    [problem, *_] = task.problems()
+    monkeypatch.setattr(gym, "_score", lambda *_: 1 / 0)
+    assert task.grade(problem, "<answer>1</answer>").correct is False  # as a parser that meets a division by zero
+
+    def broken(*_: object) -> float:
+        raise RuntimeError("the grader is broken")
+
+    monkeypatch.setattr(gym, "_score", broken)
+    with pytest.raises(RuntimeError, match="the grader is broken"):
+        task.grade(problem, "<answer>1</answer>")
 
 
 def test_graders_that_evaluate_are_known() -> None:

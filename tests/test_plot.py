@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from numpy.testing import assert_allclose
 
-from ledlocal.evals import plot
+from ledlocal.evals import plot, plot_text
 from ledlocal.evals.arm import Arm
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.run_folder import Sample, Score
@@ -83,7 +83,7 @@ def test_a_method_with_fewer_than_k_graded_leaves_a_gap() -> None:
     lines = {line.get_label(): line for line in axes.lines}
     assert_allclose(lines["led"].get_ydata(), [0.5, 1, math.nan, math.nan])
     assert not any(math.isnan(y) for y in lines["standard"].get_ydata())
-    text = "\n".join(plot.terminal(plan, cells, 60)[:16])
+    text = "\n".join(plot_text.terminal(plan, cells, 60)[:16])
     assert max(line.rfind("x") for line in text.splitlines()) < max(line.rfind("o") for line in text.splitlines()) - 20
 
 
@@ -150,19 +150,19 @@ def test_odd_runs_are_drawn(correct: dict[str, str], tmp_path: Path) -> None:
     plan, cells = run((0.6, 1.0), correct=correct)
     for path in plot.draw(plan, cells, tmp_path):
         assert path.stat().st_size > 1000
-    assert "\x1b" not in "".join(plot.terminal(plan, cells, 80))
+    assert "\x1b" not in "".join(plot_text.terminal(plan, cells, 80))
 
 
 def test_one_sample_each_is_drawn(tmp_path: Path) -> None:
     found = [cell("standard", 0.6, "1 0 1")]
     plan = Plan(("puzzle",), (found[0].arm,), 1)
     assert len(plot.draw(plan, found, tmp_path)) == 4
-    assert any("o" in line.partition("│")[2] for line in plot.terminal(plan, found, 60))
+    assert any("o" in line.partition("│")[2] for line in plot_text.terminal(plan, found, 60))
 
 
 @pytest.mark.parametrize("width", [1, 10, 24, 40, 80, 200])
 def test_a_terminal_gets_plain_text_within_its_width(width: int) -> None:
-    lines = plot.terminal(*run(), width)
+    lines = plot_text.terminal(*run(), width)
     assert lines and max(map(len, lines)) <= width
     text = "\n".join(lines)
     assert text.replace("\n", "").isprintable(), "an escape sequence"
@@ -174,7 +174,7 @@ def test_a_terminal_gets_plain_text_within_its_width(width: int) -> None:
 
 def test_curves_that_coincide_are_all_seen_on_a_terminal() -> None:
     plan, cells = run((0.6,), correct=dict.fromkeys(METHODS, "1000 1100 0000"))
-    within = [line[4:] for line in plot.terminal(plan, cells, 70)[2:15]]
+    within = [line[4:] for line in plot_text.terminal(plan, cells, 70)[2:15]]
     assert {letter: sum(line.count(letter) for line in within) for letter in "ox+"} == {"o": 22, "x": 22, "+": 21}
 
 
@@ -191,5 +191,5 @@ def test_without_the_extra_it_is_named(library: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, library, None)
     plan, cells = run()
     with pytest.raises(BadInput, match=r"pip install 'ledlocal\[plot\]'"):
-        plot.draw(plan, cells, tmp_path) if library == "matplotlib" else plot.terminal(plan, cells, 80)
+        plot.draw(plan, cells, tmp_path) if library == "matplotlib" else plot_text.terminal(plan, cells, 80)
     assert not list(tmp_path.iterdir())

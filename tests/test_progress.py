@@ -93,6 +93,21 @@ def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> Non
     assert (row["pass@1"], row["thinking"]) == ("50.0 %", "10")
 
 
+def test_a_second_line_that_waited_for_the_first_is_not_charged_for_it(shown: Shown) -> None:
+    """Six samples of led in ten hours; then standard has one of six after six minutes: half an hour is left."""
+    shown.progress.begin()
+    for problem in "012":
+        for i in range(2):
+            shown.clock.now += 6000
+            shown.done(problem, i, True)
+    shown.clock.now += 360
+    shown.progress.sampled(replace(sample("0", 0, STANDARD), answer_tokens=710))
+    assert (shown.row(1)["left"], shown.row(1)["tokens/s"]) == ("30 min", "2")  # 720 tokens in 360 s
+    assert shown.row(0)["tokens/s"] == "0"
+    shown.clock.now += 10_000
+    assert shown.row(0)["left"] == ""
+
+
 def test_a_line_that_is_through_has_nothing_left(shown: Shown) -> None:
     shown.progress.begin()
     for problem in "012":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledlocal.evals.arm import arms
-from ledlocal.evals.plan import Plan, Shard, first_difference, plan_of
+from ledlocal.evals.plan import Plan, Primary, Shard, first_difference, plan_of, primary_of
 from ledlocal.evals.run_folder import SAMPLES, SCORES, RunFolder, Sample, Score, read_problems, read_records, to_lines
 from ledlocal.evals.task import Problem
 from ledlocal.values.errors import BadInput, OutOfResources
@@ -96,12 +96,12 @@ def test_where_nothing_can_be_written(tmp_path: Path, place: str) -> None:
 
 
 def test_plans_and_problems_are_read_as_written(tmp_path: Path) -> None:
-    plan = Plan(("puzzle", 'a"b\\c'), arms(["standard", "led:norm=1"], [0.3, 1.0]), 8, 50, 2**63, 100, "on", 0, "paper",
-                Shard(2, 3))
+    tasks, compared = ("puzzle", 'a"b\\c'), arms(["standard", "led:norm=1"], [0.3, 1.0])
+    plan = Plan(tasks, compared, 8, 50, 2**63, 100, "on", 0, "paper", Shard(2, 3), primary_of(tasks, compared, 8))
     (tmp_path / "run.toml").write_text(plan.to_toml())
     assert plan_of(tmp_path / "run.toml") == plan
-    assert plan.primary()[0] == {"task": "puzzle", "temperature": 0.3, "method": "led:norm=1", "against": "control",
-                                 "measure": "pass@1"}
+    assert plan.primary[0] == Primary("puzzle", 0.3, "led:norm=1", "control", "pass@1")
+    assert len(plan.primary) == 8
     problems = {"puzzle": [Problem("1", STRANGE.replace("\ud800", ""), "g", "s"), Problem("2", "q", "g", "s")]}
     (tmp_path / "problems.jsonl").write_text(to_lines(problems))
     assert read_problems(tmp_path) == problems

@@ -136,8 +136,10 @@ def test_a_prompt_that_does_not_fit_says_nothing_of_lengths() -> None:
 
 
 def test_shares_are_of_all_tokens_where_the_answer_is_explored_too() -> None:
-    row = tokens_of(Arm("led:scope=all", 0.6, "control"))
-    assert (row["explored_share"], row["changed_share"]) == (4 / 25, 1 / 25)
+    for method in ("led:scope=all", "led:answer.scope=all"):
+        row = tokens_of(Arm(method, 0.6, "control"))
+        assert (row["explored_share"], row["changed_share"]) == (4 / 25, 1 / 25)
+    assert tokens_of(Arm("led:think.scope=all", 0.6))["explored_share"] == 4 / 20
     assert tokens_of(STANDARD)["control"] is None
 
 
@@ -177,17 +179,22 @@ def test_an_incomplete_run_counts_what_has_both_sample_and_score() -> None:
     summary = json.loads(summarized(plan, fewer, scores[:-1]))
     assert not summary["complete"]
     led, control, standard = summary["rows"]
-    assert (led["samples"], control["samples"], standard["samples"]) == (25, 28, 27)
-    both = [(a, b) for a, b in zip(samples, scores, strict=True) if a in fewer and a.method == "led"]
-    full = [p for p in "0123456" if sum(a.problem == p and b.correct is not None for a, b in both) == 4]
+    assert [(row["problems"], row["samples"]) for row in (led, control, standard)] == [(5, 20), (7, 28), (6, 24)]
+    whole_ones = [b for b in scores if b.method == "led" and b.problem in "01246"]
+    assert_allclose(led["pass_at"]["1"]["value"], mean([
+        mean([float(b.correct) for b in whole_ones if b.problem == p and b.correct is not None]) for p in "01246"]))
+    full = [p for p in "01246" if sum(b.problem == p and b.correct is not None for b in whole_ones) == 4]
     assert 0 < len(full) < 5
-    solved = [any(b.correct for a, b in both if a.problem == p) for p in full]
+    solved = [any(b.correct for b in whole_ones if b.problem == p) for p in full]
     assert led["pass_at"]["4"]["value"] == led["max_over_first"]["4"] == mean(solved)
 
 
-def test_the_numbers_are_those_of_the_grading_that_was_used() -> None:
+@pytest.mark.parametrize(("judged", "said"), [(7 * 12, "paper"), (20, "answer and paper"), (0, "answer")])
+def test_the_numbers_are_those_of_the_grading_that_was_used(judged: int, said: str) -> None:
+    """Whatever the plan says: it is `answer`."""
     plan, samples, scores = whole()
-    assert json.loads(summarized(plan, samples, scores))["grading"] == "answer"
+    scores = [replace(one, grading="paper") for one in scores[:judged]] + scores[judged:]
+    assert json.loads(summarized(plan, samples, scores))["grading"] == said
 
 
 @given(st.integers(1, 300))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -21,7 +19,7 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     Differences in points of pass@1 and pass@n with 95 % intervals (bootstrap over problems); p from sign flips over
     problems (exact McNemar for pass@n), by Holm's method over all comparisons shown.
     """
-    from ledlocal.evals.comparison import alphas, between, within
+    from ledlocal.evals.comparison import alphas, between, to_text, within
     from ledlocal.evals.run import read_cells
     from ledlocal.evals.tables import aligned, alpha_rows, comparison_rows
     from ledlocal.terminal import Console
@@ -29,15 +27,14 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
 
     plan, cells = read_cells(run)
     if other is None:
-        found, slopes = within(cells, plan.samples, margin / 100), list(alphas(cells, plan.samples))
+        found, slopes = within(plan, cells, margin / 100), list(alphas(cells, plan.samples))
     else:
         second, others = read_cells(other)
         if second.samples != plan.samples:
             raise BadInput(f"{run} has {plan.samples} samples of a problem, and {other} has {second.samples}")
         found, slopes = between(cells, others, plan.samples, (str(run), str(other)), margin / 100), []
     if as_json:
-        click.echo(json.dumps({"margin": margin / 100, "comparisons": [asdict(one) for one in found],
-                               "alpha": [asdict(one) for one in slopes]}))
+        click.echo(to_text(found, slopes, margin / 100))
         return
     out = Console().out
     for line in [*aligned(comparison_rows(found)), *([""] if slopes else []), *aligned(alpha_rows(slopes))]:

@@ -115,7 +115,7 @@ def _files(data: tuple[str, ...], tasks: list[str]) -> tuple[dict[str, Path], li
 
 def _plan(tasks: list[str], flags: dict[str, Any]) -> Plan:
     from ledlocal.evals.arm import arms
-    from ledlocal.evals.plan import Plan, Shard
+    from ledlocal.evals.plan import Plan, Shard, primary_of
 
     sweeps = _sweeps(flags["sweep"])
     try:
@@ -125,10 +125,13 @@ def _plan(tasks: list[str], flags: dict[str, Any]) -> Plan:
     number, slash, of = flags["shard"].partition("/")
     if not (slash and number.isdecimal() and of.isdecimal()):
         raise BadInput(f"--shard takes I/N, not {flags['shard']!r}")
-    chosen = arms(_methods(flags["methods"]), temperatures, sweeps, [x for x in flags["ablate"].split(",") if x],
-                  flags["control"])
+    methods = _methods(flags["methods"])
+    chosen = arms(methods, temperatures, sweeps, [x for x in flags["ablate"].split(",") if x], flags["control"])
+    # ablations and sweeps of d and k look around; what was named is what the run is made for
+    named = [arm for arm in arms(methods, temperatures, control=flags["control"]) if arm in chosen]
     return Plan(tuple(tasks), chosen, flags["samples"], flags["limit"], flags["seed"], flags["max_tokens"],
-                flags["reasoning"], flags["reasoning_budget"], flags["grading"], Shard(int(number), int(of)))
+                flags["reasoning"], flags["reasoning_budget"], flags["grading"], Shard(int(number), int(of)),
+                primary_of(tasks, named, flags["samples"]))
 
 
 def _methods(text: str) -> list[str]:

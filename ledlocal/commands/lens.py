@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ledlocal.settings import Settings
     from ledlocal.terminal import Console
 
-TASKS = ("puzzle",)
-PUZZLES = 64
+PROBLEMS = 64
 """Of a task, unless --limit says otherwise."""
 PROMPT_ROOM = 2048
 """Tokens of context beside those that may be generated."""
@@ -32,9 +31,11 @@ PROMPT_ROOM = 2048
 @click.argument("model", required=False, shell_complete=models_and_files)
 @click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt; repeatable.")
 @click.option("-f", "--file", type=click.Path(path_type=Path), metavar="FILE", help="Prompts, one per line.")
-@click.option("--task", type=click.Choice(TASKS), help="Prompts of a task. [puzzle for the demo model]")
+@click.option("--task", metavar="NAME",
+              help="Prompts of a task, as `ledlocal eval` has them. [puzzle for the demo model]")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Questions of the task.")
 @click.option("--limit", type=click.IntRange(1), metavar="N",
-              help=f"The first N prompts only. [{PUZZLES} of a task, else all]")
+              help=f"The first N prompts only. [{PROBLEMS} of a task, else all]")
 @click.option("-n", "--samples", type=click.IntRange(1, 65536), default=1, metavar="N", help="Replies per prompt. [1]")
 @click.option("--method", type=click.Choice(get_args(MethodName)), default="standard",
               help="How tokens are drawn. [standard, temperature first]")
@@ -142,24 +143,24 @@ def _settings(flags: dict[str, Any]) -> Settings:
 
 def _prompts(flags: dict[str, Any], demo: bool) -> list[tuple[str, str]]:
     """Names of random streams and prompts. Raises BadInput if there is none."""
+    from ledlocal.evals.catalog import PUZZLE, task_of
+    from ledlocal.text_file import read_text, user_path
+
     found = [(f"prompt {i}", text) for i, text in enumerate(flags["prompts"], 1)]
     if flags["file"] is not None:
-        from ledlocal.text_file import read_text
-
         lines = read_text(flags["file"]).split("\n")
         found += [(f"line {i}", text) for i, text in enumerate(lines, 1) if text.strip()]
-    task = flags["task"] or (TASKS[0] if demo and not found and flags["file"] is None else None)
+    data = flags["data"]
+    task = flags["task"] or (data and data.stem) or (PUZZLE if demo and not found and flags["file"] is None else None)
     if task is not None:
-        from ledlocal.evals.puzzle import Puzzle
-
         # named as in an evaluation, so that the same method draws the same replies there
-        problems = Puzzle().problems()[:flags["limit"] or PUZZLES]
+        problems = task_of(task, {task: user_path(str(data))} if data else {}).problems()[:flags["limit"] or PROBLEMS]
         found += [(f"{task}/{problem.id}", problem.question) for problem in problems]
     if any(not text.strip() for _, text in found):
         raise BadInput("a prompt is empty")
     if not found:
         raise BadInput(f"{flags['file']}: there is no prompt in it" if flags["file"] is not None else
-                       "what shall the model reply to? Give --prompt TEXT, --file FILE or --task puzzle")
+                       "what shall the model reply to? Give --prompt TEXT, --file FILE or --task NAME")
     return found[:flags["limit"]]
 
 

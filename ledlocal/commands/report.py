@@ -20,7 +20,7 @@ def report(run: Path, curves: bool) -> None:
     for path in write_report(run):
         console.out.line(str(path))
     if curves:
-        from ledlocal.evals.plot import terminal
+        from ledlocal.evals.plot_text import terminal
         from ledlocal.evals.run import read_cells
 
         for line in terminal(*read_cells(run), shutil.get_terminal_size().columns - 1):

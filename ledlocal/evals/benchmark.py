@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ledlocal.digest import sha256_of
 from ledlocal.evals import choice, code, mathematics
 from ledlocal.evals.question_file import read_questions
 from ledlocal.evals.task import Grade, Problem
-from ledlocal.values.errors import BadInput
 
 
 def _worded(prompt: str, solution: str, path: Path) -> Sequence[Problem]:
@@ -78,10 +76,3 @@ class Benchmark:
     def grade(self, problem: Problem, answer: str) -> Grade:
         """By its kind; mathematics needs the extra `eval`."""
         return KINDS[self.kind].grade(problem.gold, answer)
-
-
-def require_published(name: str, path: Path) -> None:
-    """Raise BadInput unless a file is the published one."""
-    digest = sha256_of(path)
-    if digest != PUBLISHED[name].sha256:
-        raise BadInput(f"{path}: this is not {name} as published: its SHA-256 is {digest}")

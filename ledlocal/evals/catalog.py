@@ -22,6 +22,8 @@ def task_of(name: str, data: Mapping[str, Path]) -> Task:
 
     Raises BadInput for a name that is no task, or whose questions are missing.
     """
+    if name in data and (name == PUZZLE or name.startswith(PREFIX)):
+        raise BadInput(f"--data {data[name]}: {name} makes its own problems; another name is given as NAME=FILE")
     if name in data:
         return Benchmark(name, data[name], kind_of(name))
     if name in PUBLISHED:

@@ -11,13 +11,18 @@ PROMPT = ("Please solve the following multiple-choice question. Please show your
 """The paper's (led/constants.py of the authors' repository)."""
 SOLUTION = '"answer": "{}"'
 
-_FIELD = re.compile(r"""["']?\banswer["']?\s*[:=]\s*["'(]*\s*([A-J])\b""", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-J])\b", re.IGNORECASE)
+_FIELD = re.compile(r"""
+    \b(?i:answer)["'*_]*\s*[:=][\s*_]*
+    (?:["'(\[]\s*([A-Ja-j])\b                  # in quotes or brackets
+      |([A-Ja-j])(?=[\s.)*_]*(?:$|\n))          # alone on its line
+      |([AI])(?=[).:])                          # an option's mark; in `Answer: I am sure` it is a word
+      |([B-HJ])\b(?!'))""", re.VERBOSE)
+_BOXED = re.compile(r"\\boxed\{\s*(?:\\(?:text|mathrm|mathbf|textbf)\{)?\s*\(?([A-Ja-j])\b")
 
 
 def grade(gold: str, text: str) -> Grade:
     """The last answer field, else the last \\boxed{} letter."""
-    letters = _FIELD.findall(text) or _BOXED.findall(text)
+    letters = ["".join(found) for found in _FIELD.findall(text)] or _BOXED.findall(text)
     if not letters:
         return Grade(False, None)
     letter = letters[-1].upper()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ledlocal.evals.summary import Cell, powers
+from ledlocal.evals.plan import Plan, Primary
+from ledlocal.evals.summary import Cell, number, powers
 from ledlocal.statistics.interval import Estimate, estimate, slopes
 from ledlocal.statistics.paired import Verdict, holm, mcnemar, sign_flip, verdict
 from ledlocal.values.errors import BadInput
@@ -28,7 +31,9 @@ class Comparison:
     measure: str
     """pass@1, or pass@n."""
     primary: bool
-    """What the run was made for, as its run.toml says: an LED variant against its control."""
+    """What the run was made for, as its run.toml says."""
+    idle: bool
+    """An LED variant against its control that explored no token: there was nothing to compare."""
     problems: int
     differing: int
     """Problems on which the two differ."""
@@ -36,7 +41,7 @@ class Comparison:
     p: float
     adjusted: float
     """p by Holm's method over all comparisons."""
-    verdict: Verdict
+    verdict: Verdict | Literal["nothing explored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,9 @@ class Alpha:
     slope: Estimate
 
 
-def within(cells: Sequence[Cell], n: int, margin: float = MARGIN) -> list[Comparison]:
+def within(plan: Plan, cells: Sequence[Cell], margin: float = MARGIN) -> list[Comparison]:
     """Of one run: every LED variant with its control, then every method with the first standard one."""
+    primary = set(plan.primary)
     found: list[Comparison] = []
     for cell in cells:
         beside = {other.arm.method: other for other in cells
@@ -58,20 +64,30 @@ def within(cells: Sequence[Cell], n: int, margin: float = MARGIN) -> list[Compar
         standard = next((name for name in beside if name.partition(":")[0] == "standard"), "")
         for name in dict.fromkeys((cell.arm.control, standard)):
             if name in beside and name != cell.arm.method:
-                found += _compared(cell, beside[name], name, n, primary=name == cell.arm.control)
+                idle = name == cell.arm.control and not cell.explored
+                found += [replace(one, idle=idle, primary=_primary(one) in primary)
+                          for one in _compared(cell, beside[name], name, plan.samples)]
     return judged(found, margin)
 
 
 def between(first: Sequence[Cell], second: Sequence[Cell], n: int, names: tuple[str, str],
             margin: float = MARGIN) -> list[Comparison]:
-    """Every method of one run with the same method of another. Raises BadInput if nothing is in both."""
+    """Every method of one run with the same method of another.
+
+    Raises BadInput if nothing is in both, or if they were judged in different ways.
+    """
+    gradings = [sorted({score.grading for cell in cells for row in cell.scores for score in row})
+                for cells in (first, second)]
+    if gradings[0] != gradings[1]:
+        raise BadInput(f"{names[0]} is judged by {' and '.join(gradings[0]) or 'nothing'}, {names[1]} by "
+                       f"{' and '.join(gradings[1]) or 'nothing'}; `ledlocal grade` makes them alike")
     known = {(cell.task, cell.arm.method, cell.arm.temperature): cell for cell in second}
     found: list[Comparison] = []
     for cell in first:
         other = known.get((cell.task, cell.arm.method, cell.arm.temperature))
         if other is not None:
             found += [replace(one, method=f"{names[0]}: {one.method}")
-                      for one in _compared(cell, other, f"{names[1]}: {other.arm.method}", n, primary=False)]
+                      for one in _compared(cell, other, f"{names[1]}: {other.arm.method}", n)]
     if not found:
         raise BadInput(f"{names[0]} and {names[1]} have no task with a common method and temperature")
     return judged(found, margin)
@@ -81,8 +97,27 @@ def judged(found: Iterable[Comparison], margin: float) -> list[Comparison]:
     """With p adjusted over all of them, and the verdict that follows."""
     every = list(found)
     adjusted = holm([one.p for one in every])
-    return [replace(one, adjusted=float(p), verdict=verdict(one.difference, float(p), one.differing, margin))
+    return [replace(one, adjusted=float(p), verdict="nothing explored" if one.idle else
+                    verdict(one.difference, float(p), one.differing, margin))
             for one, p in zip(every, adjusted, strict=True)]
+
+
+def to_text(found: Sequence[Comparison], slopes: Sequence[Alpha], margin: float) -> str:
+    """One JSON object. Numbers that there are none of are null."""
+    return json.dumps(_finite({"margin": margin, "comparisons": [asdict(one) for one in found],
+                               "alpha": [asdict(one) for one in slopes]}), allow_nan=False)
+
+
+def _finite(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _finite(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_finite(value) for value in tree]
+    return number(tree) if isinstance(tree, float) else tree
+
+
+def _primary(one: Comparison) -> Primary:
+    return Primary(one.task, one.temperature, one.method, one.against, one.measure)
 
 
 def alphas(cells: Sequence[Cell], n: int) -> Iterator[Alpha]:
@@ -101,7 +136,7 @@ def _slope(values: Sequence[NDArray[np.float64]], at: Sequence[float]) -> Estima
     return estimate(slopes(np.stack(values, axis=1), at), -steepest, steepest)
 
 
-def _compared(cell: Cell, other: Cell, against: str, n: int, primary: bool) -> Iterator[Comparison]:
+def _compared(cell: Cell, other: Cell, against: str, n: int) -> Iterator[Comparison]:
     if (cell.questions, cell.gold) != (other.questions, other.gold):
         raise BadInput(f"{cell.task}: the two runs do not ask the same problems")
     for k in dict.fromkeys((1, n)):
@@ -113,5 +148,5 @@ def _compared(cell: Cell, other: Cell, against: str, n: int, primary: bool) -> I
         # with all samples drawn a problem is solved or not
         p = mcnemar(mine > 0.5, theirs > 0.5) if k == n > 1 else sign_flip(mine - theirs)
         difference = estimate(mine - theirs, -1, 1)
-        yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", primary,
+        yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", False, False,
                          len(mine), int((mine != theirs).sum()), difference, p, p, "no difference shown")

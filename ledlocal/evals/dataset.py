@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -18,8 +16,9 @@ from platformdirs import user_cache_path
 from ledlocal import __version__
 from ledlocal.evals.benchmark import PUBLISHED
 from ledlocal.evals.question_file import read_items
+from ledlocal.evals.run_folder import write_whole
 from ledlocal.text_file import read_most
-from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
+from ledlocal.values.errors import BadInput, LedlocalError
 
 SOURCE = "https://raw.githubusercontent.com/AlbertTan404/LED/afe8352/datasets"
 """The folder of the files, at the commit that PUBLISHED is of."""
@@ -90,7 +89,7 @@ def fetch(name: str) -> Path:
     digest, wanted = hashlib.sha256(data).hexdigest(), PUBLISHED[name].sha256
     if digest != wanted:
         raise BadInput(f"{url}: this is not {name} as published: its SHA-256 is {digest}, not {wanted}")
-    _keep(data, place(name))
+    write_whole(place(name), data)
     return place(name)
 
 
@@ -110,17 +109,3 @@ def _download(name: str, url: str) -> bytes:
             return data
         reason = f"the connection ended after {len(data)} of {promised} bytes"
     raise LedlocalError(f"{name} is not fetched: {url}: {reason}; a copy from elsewhere is taken with --data FILE")
-
-
-def _keep(data: bytes, path: Path) -> None:
-    """Under its name when all of it is on the disk."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise OutOfResources(f"{path.parent}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

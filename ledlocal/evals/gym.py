@@ -68,6 +68,10 @@ _FORMS = {
 """What the graders of these tasks may be given. They evaluate an answer as Python, with all that it could call, or take
 nan for every number; no right answer has another form."""
 
+_UNREADABLE = (ValueError, LookupError, TypeError, SyntaxError, ArithmeticError, AttributeError, AssertionError)
+"""What their parsers raise at an answer in a form that they did not expect. Other errors are not the answer's fault:
+such a sample is not graded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gym:
@@ -103,7 +107,10 @@ class Gym:
         said = said.strip()
         if not said:
             return Grade(False, None)
-        correct = _score(self, int(problem.id), said) > RIGHT
+        try:
+            correct = _score(self, int(problem.id), said) > RIGHT
+        except _UNREADABLE as error:
+            return Grade(False, said, f"not in a form that {self.name} reads: {type(error).__name__}: {error}")
         return Grade(correct, problem.gold if correct else said)
 
 
@@ -155,13 +162,8 @@ def _score(gym: Gym, i: int, said: str) -> float:
     form = _FORMS.get(gym.task)
     if form is not None and not form.fullmatch(said):
         return 0.0
-    try:
-        with _quiet():
-            return float(_dataset(gym.task, gym.size).score_answer(said, deepcopy(_entry(gym.task, gym.size, i))))
-    except MemoryError:
-        raise
-    except Exception:  # they raise whatever comes of an answer in a form that they did not expect
-        return 0.0
+    with _quiet():
+        return float(_dataset(gym.task, gym.size).score_answer(said, deepcopy(_entry(gym.task, gym.size, i))))
 
 
 @contextmanager

@@ -8,22 +8,26 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ledlocal.evals.arm import Arm
+from ledlocal.evals.run_folder import MANIFEST
 from ledlocal.runtime.build import Build
+from ledlocal.text_file import read_text
+from ledlocal.values.errors import BadInput
 from ledlocal.values.events import Loaded
 from ledlocal.values.params import EngineOptions
 
 KEPT = ("context", "slots", "threads")
 """Engine options that are chosen by the machine at the first start, and stay when the run goes on."""
-PASSING = ("machine", "model.name", "engine.slots")
+PASSING = ("machine", "model.name", "engine.slots", "asked")
 """Parts of the manifest that may differ when a run goes on, or between its shards."""
 
 
-def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, build: Build, arms: Sequence[Arm],
-                data: Mapping[str, str]) -> dict[str, Any]:
-    """The content of manifest.json. `data`: SHA-256 of each task's questions."""
+def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, asked: Mapping[str, int | None],
+                build: Build, arms: Sequence[Arm], data: Mapping[str, str]) -> dict[str, Any]:
+    """The content of manifest.json. `asked`: what the user wanted of KEPT; `data`: SHA-256 of each task's questions."""
     model = loaded.model
     engine = {key: value for key, value in asdict(options).items() if key not in ("model", "chat_template")}
     on_gpu = any(device.gpu for device in build.devices) and options.gpu_layers != 0
@@ -37,6 +41,7 @@ def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, 
         "arms": {f"{arm.method} @ {arm.temperature:g}": dict(zip(
             ("thinking", "answer"), map(asdict, arm.sampling(loaded)), strict=True)) for arm in arms},
         "engine": engine | {"context": model.context, "kv_cache": "split" if options.reproducible else "automatic"},
+        "asked": dict(asked),
         "tap": loaded.tap,
         "build": {
             "ledlocal": version("ledlocal"), "llama_cpp_python": build.version, "features": build.features,
@@ -46,6 +51,15 @@ def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, 
         "machine": {"system": platform.platform(), "cores": len(os.sched_getaffinity(0))
                     if hasattr(os, "sched_getaffinity") else os.cpu_count()},
     }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run. Raises BadInput."""
+    path = folder / MANIFEST
+    try:
+        return dict(json.loads(read_text(path)))
+    except ValueError as error:
+        raise BadInput(f"{path}: this is not JSON: {error}") from None
 
 
 def comparable(manifest: Mapping[str, Any]) -> dict[str, Any]:

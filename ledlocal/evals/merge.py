@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from ledlocal.evals.manifest import comparable
+from ledlocal.evals.manifest import comparable, read_manifest
 from ledlocal.evals.plan import Plan, Shard, first_difference, plan_of
 from ledlocal.evals.run import summarize
 from ledlocal.evals.run_folder import (
@@ -20,11 +20,12 @@ from ledlocal.evals.run_folder import (
     SCORES,
     TIMINGS,
     RunFolder,
+    Score,
     read_problems,
+    read_records,
     to_lines,
 )
 from ledlocal.evals.task import Problem
-from ledlocal.text_file import read_text
 from ledlocal.values.errors import BadInput
 
 
@@ -36,11 +37,14 @@ def merge(into: RunFolder, parts: Sequence[Path]) -> dict[str, Any]:
     _require_all_shards(plans)
     first, at = plans[0]
     whole = replace(first, shard=Shard())
-    manifest = _manifest(at)
+    manifest = read_manifest(at)
     for plan, path in plans[1:]:
         _require_same(at, path, whole.table(), replace(plan, shard=Shard()).table())
-        _require_same(at, path, comparable(manifest), comparable(_manifest(path)))
+        _require_same(at, path, comparable(manifest), comparable(read_manifest(path)))
     asked = [read_problems(path) for _, path in plans]
+    gradings = {score.grading for path in parts for score in read_records(path / SCORES, Score).values()}
+    if len(gradings) > 1:
+        raise BadInput(f"the shards are judged by {' and '.join(sorted(gradings))}; `ledlocal grade` makes them alike")
     into.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
     into.write(PROBLEMS, to_lines({task: _dealt([one.get(task, ()) for one in asked]) for task in whole.tasks}))
     for name in (SAMPLES, SCORES, TIMINGS):
@@ -62,13 +66,6 @@ def _require_same(first: Path, path: Path, before: object, now: object) -> None:
     if found := first_difference(before, now):
         name, old, new = found
         raise BadInput(f"{name} is {json.dumps(old)} in {first}, and {json.dumps(new)} in {path}")
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(read_text(path / MANIFEST)))
-    except ValueError as error:
-        raise BadInput(f"{path / MANIFEST}: this is not JSON: {error}") from None
 
 
 def _dealt(hands: Sequence[Sequence[Problem]]) -> list[Problem]:

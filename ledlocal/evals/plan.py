@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,24 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Primary:
+    """A comparison that a run is made for: an LED variant minus its control."""
+
+    task: str
+    temperature: float
+    method: str
+    against: str
+    measure: str
+    """pass@1, or pass@n."""
+
+
+def primary_of(tasks: Sequence[str], arms: Sequence[Arm], samples: int) -> tuple[Primary, ...]:
+    """Of every arm that has a control, pass@1 and pass@n."""
+    return tuple(Primary(task, arm.temperature, arm.method, arm.control, f"pass@{k}")
+                 for task in tasks for arm in arms if arm.control for k in dict.fromkeys((1, samples)))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that decides what is sampled and how it is judged."""
 
@@ -49,6 +67,8 @@ class Plan:
     grading: str = "answer"
     """`answer`: what stands behind the thinking; `paper`: the whole completion, as the authors' script takes it."""
     shard: Shard = Shard()
+    primary: tuple[Primary, ...] = ()
+    """Chosen before the first token; every other comparison is secondary."""
 
     def __post_init__(self) -> None:
         require_number("the number of samples", self.samples, 1, 65536)
@@ -60,13 +80,6 @@ class Plan:
         """Those of a task's problems that this run asks."""
         return problems[:self.limit][self.shard.number - 1::self.shard.of]
 
-    def primary(self) -> list[dict[str, str | float]]:
-        """The comparisons that this run is made for: LED minus its control, pass@1 and pass@n."""
-        return [{"task": task, "temperature": arm.temperature, "method": arm.method, "against": arm.control,
-                 "measure": f"pass@{k}"}
-                for task in self.tasks for arm in self.arms if arm.control
-                for k in dict.fromkeys((1, self.samples))]
-
     def table(self) -> dict[str, Any]:
         """As run.toml has it."""
         return {
@@ -76,7 +89,7 @@ class Plan:
             "grading": self.grading, "shard": f"{self.shard.number}/{self.shard.of}", "date": FROZEN_DATE,
             "arms": [{"method": arm.method, "temperature": arm.temperature, "control": arm.control}
                      for arm in self.arms],
-            "primary": self.primary(),
+            "primary": [asdict(one) for one in self.primary],
         }
 
     def to_toml(self) -> str:
@@ -94,7 +107,8 @@ def plan_of(path: Path) -> Plan:
             tuple(table["tasks"]), tuple(Arm(**{field.name: arm[field.name] for field in fields(Arm)})
                                          for arm in table["arms"]),
             table["samples"], table["limit"] or None, table["seed"], table["max_tokens"] or None, table["reasoning"],
-            None if budget == -1 else budget, table["grading"], Shard(int(number), int(of)))
+            None if budget == -1 else budget, table["grading"], Shard(int(number), int(of)),
+            tuple(Primary(**one) for one in table.get("primary", [])))
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"{path}: this is no plan of an evaluation: {type(error).__name__}: {error}") from None
 

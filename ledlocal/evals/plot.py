@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.plot_text import curve, terminal, ticks_of
+from ledlocal.evals.plot_text import curve, ticks_of
 from ledlocal.evals.run_folder import write_whole
 from ledlocal.evals.summary import Cell, powers
 from ledlocal.safe_text import safe_line
@@ -22,8 +22,6 @@ from ledlocal.values.errors import BadInput
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["draw", "terminal"]
 
 SUFFIXES = (".svg", ".png")
 BINS = 30

@@ -34,6 +34,10 @@ class Tally:
     thinking: int = 0
     tokens: int = 0
     """Of this session."""
+    began: float | None = None
+    """When this session's first sample was begun: a second task waits for the first."""
+    last: float = 0.0
+    """When the last sample came."""
     correct: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     graded: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -55,7 +59,9 @@ class Progress:
         self._tallies = {(task, arm.method, arm.temperature): Tally(len(problems) * plan.samples)
                          for task, (_, problems) in asked.items() for arm in plan.arms}
         self._began: float | None = None
-        self._last = 0.0
+        self._shown_at = 0.0
+        self._sampled_at = 0.0
+        """When the last sample of any line came."""
         self._live: Live | None = None
 
     def sampled(self, sample: Sample) -> None:
@@ -68,6 +74,9 @@ class Progress:
             tally.before += 1
         else:
             tally.tokens += sample.thinking_tokens + sample.answer_tokens
+            if tally.began is None:
+                tally.began = self._sampled_at
+            tally.last = self._sampled_at = self._clock()
 
     def scored(self, score: Score) -> None:
         """One more has a grade."""
@@ -89,13 +98,13 @@ class Progress:
 
     def begin(self) -> None:
         """What is told from now on is this session's work."""
-        self._began = self._last = self._clock()
+        self._began = self._shown_at = self._sampled_at = self._clock()
 
     def tick(self) -> None:
         """Show how it stands, if it was not shown just before."""
         every = LIVE_EVERY_S if self._live else PLAIN_EVERY_S
-        if self._began is not None and self._clock() - self._last >= every:
-            self._last = self._clock()
+        if self._began is not None and self._clock() - self._shown_at >= every:
+            self._shown_at = self._clock()
             if self._live:
                 self._live.update(self._table(), refresh=True)
             else:
@@ -106,14 +115,14 @@ class Progress:
         """Cells of the table, the first one the names."""
         n = self._plan.samples
         yield "task", "method", "T", "done", "pass@1", f"pass@{n}", "thinking", "cut", "tokens/s", "left"
-        elapsed = self._clock() - self._began if self._began is not None else 0.0
         for (task, method, temperature), tally in self._tallies.items():
-            new = tally.done - tally.before
+            new, complete = tally.done - tally.before, tally.done == tally.total
+            elapsed = 0.0 if tally.began is None else (tally.last if complete else self._clock()) - tally.began
             speed = f"{tally.tokens / elapsed:.0f}" if elapsed and new else "-"
             left = duration((tally.total - tally.done) * elapsed / new) if new else "-"
             yield (task, method, f"{temperature:g}", f"{tally.done}/{tally.total}", _percent(tally.pass_at_1()),
                    _percent(tally.solved()), f"{tally.thinking / tally.done:.0f}" if tally.done else "-",
-                   str(tally.truncated), speed, "" if tally.done == tally.total else left)
+                   str(tally.truncated), speed, "" if complete else left)
 
     def lines(self) -> list[str]:
         """The table as plain text."""

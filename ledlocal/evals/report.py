@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ledlocal.evals.comparison import Comparison, alphas, within
+from ledlocal.evals.manifest import read_manifest
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.plot import draw
 from ledlocal.evals.run import read_cells
-from ledlocal.evals.run_folder import MANIFEST, write_whole
+from ledlocal.evals.run_folder import write_whole
 from ledlocal.evals.summary import Cell, summary_of
 from ledlocal.evals.tables import Rows, alpha_rows, comparison_rows, points, summary_rows
-from ledlocal.text_file import read_text
-from ledlocal.values.errors import BadInput
 
 MUCH_CUT = 0.05
 """Share of samples that were cut short, above which it is said."""
@@ -38,10 +36,7 @@ def write_report(folder: Path) -> list[Path]:
     from markdown_it import MarkdownIt
 
     plan, cells = read_cells(folder)
-    try:
-        manifest = json.loads(read_text(folder / MANIFEST))
-    except ValueError as error:
-        raise BadInput(f"{folder / MANIFEST}: this is not JSON: {error}") from None
+    manifest = read_manifest(folder)
     drawn = draw(plan, cells, folder) if find_spec("matplotlib") else []
     text = markdown_of(plan, manifest, cells, [path.name for path in drawn if path.suffix == ".svg"])
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
@@ -57,7 +52,7 @@ def write_report(folder: Path) -> list[Path]:
 def markdown_of(plan: Plan, manifest: Mapping[str, Any], cells: Sequence[Cell], pictures: Sequence[str]) -> str:
     """The text of report.md."""
     summary = summary_of(plan, cells)
-    compared, slopes = within(cells, plan.samples), list(alphas(cells, plan.samples))
+    compared, slopes = within(plan, cells), list(alphas(cells, plan.samples))
     parts = [f"# {_plain(manifest['model']['name'])}: {_plain(', '.join(plan.tasks))}", _asked(plan, cells, summary),
              *(f"- {sentence}" for sentence in caveats(summary)), "## Numbers",
              "In percent, with 95 % intervals (bootstrap over problems); tokens are means.",
@@ -78,7 +73,7 @@ def caveats(summary: Mapping[str, Any]) -> Iterator[str]:
     """What a reader must know before the numbers."""
     rows = summary["rows"]
     if not summary["complete"]:
-        yield "This run is not complete: methods are compared on the problems that both have all samples of."
+        yield "This run is not complete: its numbers are of the problems that have all samples."
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
         best = [value["value"] for row in mine for value in row["pass_at"].values() if value["value"] is not None]

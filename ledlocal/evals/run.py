@@ -14,7 +14,7 @@ from ledlocal.evals.benchmark import PUBLISHED
 from ledlocal.evals.catalog import data_sha256, judge_of, task_of
 from ledlocal.evals.evaluation import Evaluation, graded_text, score_of, settled_grade
 from ledlocal.evals.grading import Grader, require_sound
-from ledlocal.evals.manifest import KEPT, comparable, manifest_of
+from ledlocal.evals.manifest import KEPT, comparable, manifest_of, read_manifest
 from ledlocal.evals.plan import Plan, first_difference, plan_of
 from ledlocal.evals.progress import Progress
 from ledlocal.evals.run_folder import (
@@ -38,7 +38,6 @@ from ledlocal.runtime.build import Build
 from ledlocal.runtime.cores import physical_cores
 from ledlocal.runtime.plan import DEFAULT_CONTEXT
 from ledlocal.terminal import Console
-from ledlocal.text_file import read_text
 from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Loaded
 from ledlocal.values.params import EngineOptions
@@ -62,6 +61,11 @@ class Subject:
     slots: int | None
     """None: as many as fit."""
     build: Build
+
+    @property
+    def asked(self) -> dict[str, int | None]:
+        """What the user wants of KEPT; None: whatever fits."""
+        return {"context": self.options.context, "slots": self.slots, "threads": self.options.threads}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +101,29 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def keep_plan(folder: RunFolder, plan: Plan) -> None:
-    """Write run.toml, or see that it asks the same. Raises BadInput naming the first difference."""
-    path = folder.path / PLAN
-    if path.exists():
-        require_same(str(path), plan_of(path).table(), plan.table())
-    else:
-        folder.write(PLAN, plan.to_toml())
-
-
-def require_subject(path: Path, subject: Subject, questions: Questions) -> None:
-    """Raise BadInput unless a run that has begun asks the same questions of the same model."""
-    if path.exists():
-        manifest = _read_json(path)
-        require_same(str(path), {"model.sha256": manifest["model"]["sha256"], "data": manifest["data"]},
-                     {"model.sha256": subject.sha256, "data": questions.data})
+def require_same_run(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject) -> None:
+    """Raise BadInput naming the first difference unless a run that has begun asks the same of the same model."""
+    path = folder.path
+    if not (path / MANIFEST).exists():
+        if folder.samples():
+            raise BadInput(f"{path}: there are samples, and no {MANIFEST} that says what they are of")
+        return
+    require_same(str(path / PLAN), plan_of(path / PLAN).table(), plan.table())
+    manifest = read_manifest(path)
+    require_same(str(path / MANIFEST), {"model.sha256": manifest["model"]["sha256"], "data": manifest["data"]},
+                 {"model.sha256": subject.sha256, "data": questions.data})
+    for key, value in subject.asked.items():
+        if value is not None and value not in (manifest.get("asked", {}).get(key), manifest["engine"][key]):
+            require_same(str(path / MANIFEST), {f"engine.{key}": manifest["engine"][key]}, {f"engine.{key}": value})
 
 
 def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console) -> dict[str, Any]:
     """Sample and judge what is missing; the summary. Raises LedlocalError; what was finished is kept."""
-    keep_plan(folder, plan)
-    if not (folder.path / PROBLEMS).exists():
-        folder.write(PROBLEMS, to_lines({name: problems for name, (_, problems) in questions.asked.items()}))
-    require_subject(folder.path / MANIFEST, subject, questions)
+    if not any(problems for _, problems in questions.asked.values()):
+        raise BadInput(f"shard {plan.shard.number}/{plan.shard.of} has no problem")
+    require_same_run(folder, plan, questions, subject)
     progress = Progress(plan, questions.asked, console)
-    engine = Engine(subject, plan, questions, folder, progress.note)
+    starter = Starter(subject, plan, questions, folder, progress.note)
     with ExitStack() as stack:
         grader = stack.enter_context(Grader())
         evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
@@ -130,7 +132,7 @@ def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
                 if task.graded:
                     require_sound(grader, task, problems)
         stack.enter_context(progress.shown())
-        evaluation.run(engine.start)
+        evaluation.run(starter.start)
     return summarize(folder)
 
 
@@ -169,7 +171,7 @@ def summarize(folder: RunFolder) -> dict[str, Any]:
     return summary
 
 
-class Engine:
+class Starter:
     """Starts the model's process as the first session did, and sees that it is the same model."""
 
     def __init__(self, subject: Subject, plan: Plan, questions: Questions, folder: RunFolder,
@@ -182,7 +184,7 @@ class Engine:
     def start(self) -> Worker:
         """A loaded model. Raises BadInput if it is not what the manifest says."""
         path = self._folder.path / MANIFEST
-        before = _read_json(path) if path.exists() else None
+        before = read_manifest(self._folder.path) if path.exists() else None
         options = self._subject.options
         if before is not None:
             options = replace(options, **{key: before["engine"][key] for key in KEPT})
@@ -197,11 +199,14 @@ class Engine:
                 for notice in arm.notices(worker.loaded):
                     self._note(f"{arm.method}: {notice}")
             manifest = manifest_of(self._subject.name, self._subject.sha256, worker.loaded, options,
-                                   self._subject.build, self._plan.arms, self._questions.data)
+                                   self._subject.asked, self._subject.build, self._plan.arms, self._questions.data)
             if before is not None:
                 require_same(str(path), comparable(before), comparable(manifest))
             else:
-                self._folder.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
+                asked = {name: problems for name, (_, problems) in self._questions.asked.items()}
+                self._folder.write(PROBLEMS, to_lines(asked))
+                self._folder.write(PLAN, self._plan.to_toml())
+                self._folder.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")  # the last: now it has begun
         except BaseException:
             worker.close()
             raise
@@ -229,10 +234,3 @@ class Engine:
                     raise
                 slots //= 2
                 self._note(f"no memory for more than {slots} samples side by side")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(read_text(path)))
-    except ValueError as error:
-        raise BadInput(f"{path}: this is not JSON: {error}") from None

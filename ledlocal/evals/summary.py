@@ -21,12 +21,15 @@ from ledlocal.statistics.pass_at_k import majority_at_k, pass_at_k
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All samples of one method on one task, problem by problem; those that are not there yet are left out."""
+    """All samples of one method on one task, problem by problem; none of a problem that lacks some yet.
+
+    Short replies come first: the samples of half a problem are not a fair half.
+    """
 
     task: str
     arm: Arm
     samples: tuple[tuple[Sample, ...], ...]
-    """(P, up to n), in the order of the problems and of the samples."""
+    """(P, n or 0), in the order of the problems and of the samples."""
     scores: tuple[tuple[Score, ...], ...]
     """The same places."""
     gold: tuple[str, ...]
@@ -37,6 +40,11 @@ class Cell:
     def correct(self) -> NDArray[np.int64]:
         """(P,) correct samples."""
         return np.array([sum(score.correct is True for score in scores) for scores in self.scores], np.int64)
+
+    @property
+    def explored(self) -> int:
+        """Tokens, of all samples."""
+        return sum(sample.explored for row in self.samples for sample in row)
 
     @property
     def graded(self) -> NDArray[np.int64]:
@@ -53,9 +61,9 @@ def cells(plan: Plan, problems: Problems, samples: Mapping[Key, Sample], scores:
     found = []
     for task, asked in problems.items():
         for arm in plan.arms:
-            keys = [[key for i in range(plan.samples)
-                     if (key := Key(task, problem.id, arm.method, arm.temperature, i)) in samples and key in scores]
+            keys = [[Key(task, problem.id, arm.method, arm.temperature, i) for i in range(plan.samples)]
                     for problem in asked]
+            keys = [row if all(key in samples and key in scores for key in row) else [] for row in keys]
             found.append(Cell(task, arm, tuple(tuple(samples[key] for key in row) for row in keys),
                               tuple(tuple(scores[key] for key in row) for row in keys),
                               tuple(problem.gold for problem in asked), tuple(problem.question for problem in asked)))
@@ -67,11 +75,9 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
     samples = [sample for row in cell.samples for sample in row]
     ran = [sample for sample in samples if sample.prompt_tokens]  # a prompt that did not fit says nothing of lengths
     scores = [score for row in cell.scores for score in row]
-    thinking = sum(sample.thinking_tokens for sample in samples)
-    tokens = thinking + sum(sample.answer_tokens for sample in samples)
-    everywhere = cell.arm.sampling(None)[0].led.scope == "all"
-    in_scope = tokens if everywhere else thinking
-    explored = sum(sample.explored for sample in samples)
+    in_scope = sum(sample.thinking_tokens for sample in samples)  # thinking always is
+    if cell.arm.sampling(None)[1].led.scope == "all":
+        in_scope += sum(sample.answer_tokens for sample in samples)
     return {
         "task": cell.task, "method": cell.arm.method, "temperature": cell.arm.temperature,
         "control": cell.arm.control or None,
@@ -83,7 +89,7 @@ def row_of(cell: Cell, n: int) -> dict[str, Any]:
         "answer_tokens": _mean([sample.answer_tokens for sample in ran]),
         "truncated": sum(sample.finish == "length" for sample in samples),
         "not_graded": sum(score.correct is None for score in scores),
-        "explored_share": _share(explored, in_scope),
+        "explored_share": _share(cell.explored, in_scope),
         "changed_share": _share(sum(sample.changed for sample in samples), in_scope),
     }
 

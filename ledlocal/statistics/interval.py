@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
@@ -13,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 10_000
 TAIL = 0.025
 """Beyond each bound."""
+_CHUNK = 2**22
+"""Numbers drawn at a time."""
 _SEED = 0
 """The same problems give the same interval on every machine."""
 
@@ -43,7 +44,7 @@ def estimate(values: ArrayLike, low: float = 0.0, high: float = 1.0) -> Estimate
         unseen = 1 - TAIL ** (1 / len(x))
         return Estimate(mean, mean - unseen * (mean - low), mean + unseen * (high - mean))
     tail = _tail(len(x))
-    bounds = np.quantile(_weights(len(x)) @ x, (tail, 1 - tail))
+    bounds = np.quantile(_resampled(x), (tail, 1 - tail))
     return Estimate(mean, float(min(bounds[0], mean)), float(max(bounds[1], mean)))
 
 
@@ -55,11 +56,12 @@ def _tail(problems: int) -> float:
     return NormalDist().cdf(-sqrt(problems / free) * student)
 
 
-@lru_cache(maxsize=2)
-def _weights(problems: int) -> NDArray[np.float64]:
-    """Share of each problem in each resample (RESAMPLES, P)."""
-    draws = np.random.default_rng(_SEED).multinomial(problems, np.full(problems, 1 / problems), RESAMPLES)
-    return draws / problems
+def _resampled(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of resamples (RESAMPLES,) of (P,) values: problems with the same value are drawn together."""
+    values, counts = np.unique(x, return_counts=True)
+    random, rows = np.random.default_rng(_SEED), max(1, _CHUNK // len(values))
+    return np.concatenate([random.multinomial(len(x), counts / len(x), min(rows, RESAMPLES - start)) @ values
+                           for start in range(0, RESAMPLES, rows)]) / len(x)
 
 
 def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ _CHUNK = 2**22
 """Signs drawn at a time."""
 
 Verdict = Literal["better", "worse", "equivalent", "no difference shown"]
+"""What `verdict` says of a comparison."""
 
 
 def sign_flip(differences: ArrayLike) -> float:
