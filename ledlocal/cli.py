@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "compare": "Whether methods, or two runs, differ on the same problems.",
     "grade": "Judge the samples of a run again, without the model.",
     "report": "A run for reading: Markdown, HTML, pictures.",
+    "samples": "What the model said in a run: counts per problem, samples in full.",
     "merge": "Join the shards of a run.",
     "lens": "Measure every layer while a model thinks.",
     "trace": "Show a recorded trace, token by token.",
@@ -45,6 +47,16 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"ledlocal.commands.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(self, ctx: click.Context,
+                        args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a mistyped name gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if near := get_close_matches(args[0], COMMANDS, 1):
+                ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]}?")
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table: no command is imported for it."""

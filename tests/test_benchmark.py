@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from ledlocal.evals import choice, mathematics
 from ledlocal.evals.benchmark import Benchmark
 from ledlocal.evals.grading import Grader, require_sound
 from ledlocal.evals.puzzle import Puzzle
-from ledlocal.evals.question_file import read_questions
+from ledlocal.evals.question_file import Question, read_questions
 from ledlocal.evals.task import Grade, Problem
 from ledlocal.values.errors import BadInput
 
@@ -33,10 +33,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_both_layouts_are_read(file: Path, tmp_path: Path) -> None:
-    assert read_questions(file)[1] == ("How many {legs} has a spider?", "8")
+    assert read_questions(file)[1] == Question("How many {legs} has a spider?", ("8",))
     lines = tmp_path / "mine.jsonl"
     lines.write_text(LINES)
-    assert read_questions(lines) == [("2+2?", "4"), ("3+3?", "6")]
+    assert read_questions(lines) == [Question("2+2?", ("4",)), Question("3+3?", ("6",))]
+    lines.write_text("\ufeff" + LINES)  # as some editors begin a file
+    assert len(read_questions(lines)) == 2
 
 
 @pytest.mark.parametrize("text, why", [
@@ -47,7 +49,16 @@ def test_both_layouts_are_read(file: Path, tmp_path: Path) -> None:
     ('{"question": "a", "answer": "b"}\n{"question": "a"}', "line 2: needs"),
     ('{"question": "a", "answer": "b"}\n{', "line 2: this is not JSON"),
     ('{"question": " ", "answer": "b"}', "line 1: the question or its answer is empty"),
-    ('{"question": "a", "answer": ["b"]}', "line 1: needs"),
+    ('{"question": "a", "answer": {"b": 1}}', "line 1: needs"),
+    ('{"question": "a", "answer": ["b", null]}', "line 1: needs"),
+    ('{"question": "a", "answer": []}', "line 1: the question or its answer is empty"),
+    ('{"question": "a", "answer": ["b", "\\\\text{}"]}', "line 1: the question or its answer is empty"),
+    ('{"question": "a", "answer": "b", "kind": "code"}',
+     'line 1: "kind" is one of text, mathematics, choice, not "code"'),
+    ('{"question": "a", "answer": "b"}\n\n{"question": " a", "answer": "c"}',
+     "line 3: asks the same as line 1, and has another answer"),
+    ('[{"question": "a", "answer": "b"}, {"question": "a", "answer": "b", "kind": "text"}]',
+     "question 2: asks the same as question 1, and has another answer"),
     ("[" * 100_000, "this is not JSON"),
 ])
 def test_a_bad_file_is_refused_with_its_place(text: str, why: str, tmp_path: Path) -> None:
@@ -62,7 +73,8 @@ def test_the_papers_prompt(file: Path) -> None:
     problem = Benchmark("mine", file).problems()[1]
     assert problem.question == ("Please reason step by step, and put your final answer within \\boxed{}.\n\n"
                                 "How many {legs} has a spider?")
-    assert problem == Problem("0001", problem.question, "8", "\\boxed{8}")
+    assert problem == Problem("0001", problem.question, "8", "\\boxed{8}", "mathematics")
+    assert Benchmark("gsm8k", file, "mathematics").problems()[1] == replace(problem, kind="")
 
 
 @pytest.mark.parametrize("text, correct", [

@@ -129,9 +129,13 @@ def test_every_verdict_is_reached() -> None:
     failed: list[list[bool | None]] = [[NO, NO]] * 20
     assert verdicts(solved, failed) == {"better"}
     assert verdicts(failed, solved) == {"worse"}
-    assert verdicts(solved, solved) == {"no difference shown"}  # 20 problems cannot show that there is none
-    assert verdicts(solved * 10, solved * 10) == {"equivalent"}
-    assert verdicts(solved * 10, solved * 10, margin=0.01) == {"no difference shown"}
+    assert verdicts(solved, solved) == {"everything solved"}
+    assert verdicts(failed, failed) == {"nothing solved"}
+    some = [*solved[:10], *failed[:10]]
+    assert verdicts(some, some) == {"no difference shown"}  # 20 problems cannot show that there is none
+    assert verdicts(some * 10, some * 10) == {"equivalent"}
+    assert verdicts(some * 10, some * 10, margin=0.01) == {"no difference shown"}
+    assert verdicts(solved * 10, solved * 10) == {"everything solved"}  # it may not be so where they are hard
 
 
 def test_a_variant_that_explored_nothing_has_no_verdict() -> None:
@@ -151,7 +155,8 @@ def test_what_was_not_named_is_secondary() -> None:
     plan = Plan(("t",), tuple(one.arm for one in cells), 2, primary=primary_of(("t",), [LED], 2))
     assert [(one.method, one.measure) for one in within_plan(plan, cells) if one.primary] == [
         ("led", "pass@1"), ("led", "pass@2")]
-    assert len(within_plan(plan, cells)) == 4
+    assert [(one.method, one.against) for one in within_plan(plan, cells) if one.measure == "pass@1"] == [
+        ("led", "control"), ("led:d=4", "control"), ("led:d=4", "led")]
 
 
 def test_as_json_there_is_no_nan() -> None:

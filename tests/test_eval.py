@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,47 @@ def test_what_the_machine_chose_is_kept_and_another_wish_is_refused(whole: Path)
     evaluate(whole, *SMALL[:-2])  # no wish
 
 
+@pytest.mark.parametrize(("args", "name"), [
+    (["-ctk", "q8_0"], "cache_type_k"), (["--tap", "reference"], "tap"), (["-fa", "off"], "flash_attention"),
+    (["--think-tags", "a,b"], "think_tags"), (["--chat-template-file", "t.jinja"], "chat_template_sha256")])
+def test_a_finished_run_is_not_the_answer_to_another_question(whole: Path, tmp_path: Path, args: list[str],
+                                                              name: str) -> None:
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}")
+    line = evaluate(whole, *SMALL, *(str(tmp_path / arg) if arg.endswith("jinja") else arg for arg in args), code=2)
+    assert f"manifest.json: engine.{name} is " in line
+
+
+def test_questions_that_were_changed_afterwards_are_noticed(whole: Path) -> None:
+    path = whole / "problems.jsonl"
+    kept = path.read_text()
+    path.write_text(kept.replace("make", "reach", 1))
+    try:
+        assert "problems.jsonl does not hold the questions that manifest.json tells of" in evaluate(
+            whole, *SMALL, code=2)
+    finally:
+        path.write_text(kept)
+
+
+def test_a_depth_without_layers_is_refused(tmp_path: Path) -> None:
+    line = evaluate(tmp_path / "run", *SMALL, "--methods", "led:d=99", code=2)
+    assert "method led:d=99: d 99 is more than this model has layers for: it is 11" in line
+
+
+def test_what_it_comes_to_is_said_in_the_end(whole: Path) -> None:
+    done = run("eval", "demo", "--out", str(whole), *SMALL, limit_s=LIMIT_S)
+    said = " ".join(" ".join(done.said).split())
+    assert "3 problems of puzzle: an interval of so few is too narrow." in said
+    assert "led against its control on puzzle at temperature 0.6, pass@1: " in said
+    assert f"report {whole}/report.html; ledlocal compare {whole}; ledlocal samples {whole}" in said
+
+
+def test_a_report_can_be_cited(whole: Path) -> None:
+    text = (whole / "report.md").read_text()
+    for words in ("led, temperature 0.6, d 8, k 8, layers reference, norm False", "command | ledlocal eval demo --out",
+                  "questions of puzzle | built in, SHA-256 ", "2026-01-01T00:00:00", "> Use "):
+        assert words in text.replace("\\", ""), words
+
+
 def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its questions, or its methods, would stand in the way of the next one."""
     file, out = tmp_path / "sums.jsonl", tmp_path / "run"
@@ -124,6 +166,15 @@ def test_a_command_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None
 def test_samples_without_a_manifest_are_not_taken(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_bytes((whole / "samples.jsonl").read_bytes())
     assert "there are samples, and no manifest.json that says what they are of" in evaluate(tmp_path, *SMALL, code=2)
+
+
+def test_shards_of_different_machines_are_merged_and_it_is_said(whole: Path, tmp_path: Path) -> None:
+    for i in (1, 2):
+        evaluate(tmp_path / str(i), *SMALL[:-1], str(i), "--shard", f"{i}/2")
+    assert run("merge", str(tmp_path / "both"), str(tmp_path / "1"), str(tmp_path / "2")).code == 0
+    same(tmp_path / "both", whole)
+    manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
+    assert manifest["repeatable"] == "up to rounding: its shards were made on different machines"
 
 
 def test_shards_that_were_judged_differently_are_not_merged(whole: Path, tmp_path: Path) -> None:
@@ -151,7 +202,8 @@ def test_shards_are_merged_to_the_same_run(whole: Path, tmp_path: Path) -> None:
 
 def test_a_forecast_writes_nothing(tmp_path: Path) -> None:
     text = evaluate(tmp_path / "run", *SMALL, "--dry-run")
-    assert "samples   18: 2 of each problem with each method" in text and "tokens/s" in text
+    assert "samples   18: 2 of each problem with each method" in text
+    assert re.search(r"measured  4 samples side by side, of \d+ to 60 tokens: \d+ tokens in [\d.]+ s", text), text
     assert not (tmp_path / "run").exists()
 
 

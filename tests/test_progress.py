@@ -10,7 +10,7 @@ from evaluations import LED, STANDARD, problems, sample, score
 from fake_engine import FakeTerminal
 
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.progress import PLAIN_EVERY_S, Progress, duration
+from ledlocal.evals.progress import PLAIN_EVERY_S, PLAIN_FIRST_S, Progress, duration
 from ledlocal.evals.puzzle import Puzzle
 from ledlocal.terminal import Console
 
@@ -62,20 +62,21 @@ def test_a_line_before_anything_is_done(shown: Shown) -> None:
 
 
 def test_numbers_of_a_line_by_hand(shown: Shown) -> None:
-    """Problem 0: one of two right; problem 1: one, wrong, cut short; problem 2: one without a grade. 4 of 6 done."""
+    """Problem 0: one of two right; problem 1: one wrong and cut, one without a grade; problem 2: one. 5 of 6 done."""
     shown.progress.begin()
     shown.done("0", 0, True, tokens=20)
     shown.done("0", 1, False, tokens=30)
     shown.done("1", 0, False, tokens=10, cut=True)
-    shown.done("2", 0, None, tokens=40)
+    shown.done("1", 1, None, tokens=20)
+    shown.done("2", 0, True, tokens=20)
     shown.clock.now += 8
     assert shown.row() == {
-        "task": "t", "method": "led", "T": "0.6", "done": "4/6",
-        "pass@1": "25.0 %",  # (1/2 + 0) / 2
-        "pass@2": "50.0 %",  # one of two problems with a grade
+        "task": "t", "method": "led", "T": "0.6", "done": "5/6",
+        "pass@1": "25.0 %",  # (1/2 + 0) / 2: the third problem lacks a sample, and short ones come first
+        "pass@2": "50.0 %",
         "thinking": "10", "cut": "1",
         "tokens/s": "12",  # 100 in 8 s: 12.5, and Python rounds to even
-        "left": "4 s"}  # 2 s each, two to come
+        "left": "2 s"}  # 1.6 s each, one to come
     assert shown.row(1)["done"] == "0/6" and shown.row(1)["left"] == "-"
 
 
@@ -90,7 +91,9 @@ def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> Non
     shown.done("1", 0, False, tokens=50)
     row = shown.row()
     assert (row["done"], row["tokens/s"], row["left"]) == ("3/6", "5", "30 s")  # 50 in 10 s, three to come
-    assert (row["pass@1"], row["thinking"]) == ("50.0 %", "10")
+    assert (row["pass@1"], row["thinking"]) == ("100.0 %", "10")
+    shown.done("1", 1, False, tokens=50)
+    assert shown.row()["pass@1"] == "50.0 %"
 
 
 def test_a_second_line_that_waited_for_the_first_is_not_charged_for_it(shown: Shown) -> None:
@@ -124,7 +127,7 @@ def test_a_pipe_gets_plain_lines_now_and_then(shown: Shown) -> None:
         shown.progress.begin()
         shown.done("0", 0, True)
         shown.progress.tick()
-        shown.clock.now += PLAIN_EVERY_S - 1
+        shown.clock.now += PLAIN_FIRST_S - 1
         shown.progress.tick()
         assert shown.err.getvalue() == ""
         shown.clock.now += 1
@@ -132,7 +135,7 @@ def test_a_pipe_gets_plain_lines_now_and_then(shown: Shown) -> None:
         shown.progress.tick()
         lines = shown.err.getvalue().splitlines()
         assert len(lines) == 3 and lines == shown.progress.lines()
-        assert lines[1].split() == ["t", "led", "0.6", "1/6", "100.0", "%", "100.0", "%", "10", "0", "0", "5", "min"]
+        assert lines[1].split() == ["t", "led", "0.6", "1/6", "-", "-", "10", "0", "1", "50", "s"]
         shown.clock.now += PLAIN_EVERY_S
         shown.progress.tick()
     assert len(shown.err.getvalue().splitlines()) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     """
     from ledlocal.evals.comparison import alphas, between, to_text, within
     from ledlocal.evals.run import read_cells
-    from ledlocal.evals.tables import aligned, alpha_rows, comparison_rows
+    from ledlocal.evals.tables import alpha_tables, comparison_tables, lines
     from ledlocal.terminal import Console
     from ledlocal.values.errors import BadInput
 
@@ -36,6 +37,10 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     if as_json:
         click.echo(to_text(found, slopes, margin / 100))
         return
-    out = Console().out
-    for line in [*aligned(comparison_rows(found)), *([""] if slopes else []), *aligned(alpha_rows(slopes))]:
-        out.line(line)
+    console = Console()
+    if not all(cell.complete for cell in cells):
+        console.note("the run is not complete: what is compared are problems that have all samples")
+    if not found:
+        raise BadInput(f"{run}: nothing in it can be compared: no two methods, or no sample that has a grade")
+    for line in lines(chain(comparison_tables(found), alpha_tables(slopes))):
+        console.out.line(line)

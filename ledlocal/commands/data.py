@@ -87,3 +87,12 @@ def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     from ledlocal.evals.benchmark import PUBLISHED
 
     return names or tuple(PUBLISHED)
+
+
+@data.command()
+def gym() -> None:
+    """List the tasks of reasoning-gym, as --task takes them."""
+    from ledlocal.evals.gym import PREFIX, gym_names
+
+    for name in gym_names():
+        click.echo(PREFIX + name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,14 +16,17 @@ from ledlocal.values.params import CacheType, FlashAttention, MethodName, Reason
 if TYPE_CHECKING:
     from ledlocal.evals.plan import Plan
     from ledlocal.evals.run import Subject
+    from ledlocal.terminal import Console
 
 
 @click.command()
-@click.argument("model", shell_complete=models_and_files)
+@click.argument("model", required=False, shell_complete=models_and_files)
 @click.option("--task", "tasks", default="", metavar="NAME,...",
               help="puzzle, gym:NAME, gsm8k, math500, aime2024, aime2025, gpqa_diamond, livecodebench. [puzzle]")
 @click.option("--data", multiple=True, metavar="[TASK=]FILE",
               help="Questions of a task, in the layout of the authors' files, or JSON lines of question and answer.")
+@click.option("--wording", metavar="TEXT",
+              help="How a question of a file is put, {question} standing for it. [as in the paper]")
 @click.option("--methods", default="standard,led", metavar="METHOD,...",
               help="standard, led, control, each with settings: led:norm=1,d=4. [standard,led]")
 @click.option("--control/--no-control", default=True,
@@ -56,8 +61,8 @@ if TYPE_CHECKING:
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("--json", "as_json", is_flag=True, help="summary.json on stdout instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def eval(model: str, **flags: Any) -> None:
-    """Sample problems with several decoding methods, judge the answers, and tell what the difference is worth.
+def eval(model: str | None, **flags: Any) -> None:
+    """Sample problems with several decoding methods, judge the answers, and tell what the difference is worth. [demo]
 
     The methods share their random numbers, so they are compared problem by problem. The same command again goes on
     with a run that was cut short.
@@ -65,13 +70,12 @@ def eval(model: str, **flags: Any) -> None:
     from ledlocal.evals import run
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
-    from ledlocal.evals.tables import aligned, summary_rows
     from ledlocal.terminal import Console, leave_on_signals
 
-    console = Console(quiet=flags["quiet"])
+    console, model = Console(quiet=flags["quiet"]), model or "demo"
     files, names = _files(flags["data"], [name for name in flags["tasks"].split(",") if name])
     plan = _plan(names, flags)
-    questions = run.questions(plan, files)
+    questions = run.questions(plan, files, flags["wording"])
     subject = _subject(model, plan, flags, console)
     if flags["dry_run"]:
         from ledlocal.evals.forecast import forecast
@@ -90,9 +94,23 @@ def eval(model: str, **flags: Any) -> None:
         write_report(folder.path)
         if flags["as_json"]:
             click.echo((folder.path / "summary.json").read_text(), nl=False)
-            return
-        for line in aligned(summary_rows(summary)):
-            console.out.line(line)
+        else:
+            _tell(folder.path, summary, console)
+
+
+def _tell(path: Path, summary: dict[str, Any], console: Console) -> None:
+    """The numbers, what they are worth, and where to read on."""
+    from ledlocal.evals.comparison import within
+    from ledlocal.evals.report import caveats, said
+    from ledlocal.evals.run import read_cells
+    from ledlocal.evals.tables import lines, summary_tables
+
+    for line in lines(summary_tables(summary)):
+        console.out.line(line)
+    console.info()
+    for sentence in [*caveats(summary), *filter(None, map(said, within(*read_cells(path))))]:
+        console.info(sentence)
+    console.info(f"report    {path / 'report.html'}; ledlocal compare {path}; ledlocal samples {path}")
 
 
 def _files(data: tuple[str, ...], tasks: list[str]) -> tuple[dict[str, Path], list[str]]:
@@ -187,7 +205,8 @@ def _subject(model: str, plan: Plan, flags: dict[str, Any], console: Any) -> Sub
     trained = header.metadata.get(f"{header.architecture}.context_length")
     return Subject(model, sha256_of_parts(parts_of(location.path)), options,
                    trained if isinstance(trained, int) else DEFAULT_CONTEXT,
-                   None if flags["batch"] == "auto" else int(flags["batch"]), survey())
+                   None if flags["batch"] == "auto" else int(flags["batch"]), survey(),
+                   shlex.join(["ledlocal", *sys.argv[1:]]))
 
 
 def _folder(model: str, tasks: list[str]) -> Path:

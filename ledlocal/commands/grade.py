@@ -17,12 +17,12 @@ def grade(run: Path, grading: str | None) -> None:
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run import regrade
     from ledlocal.evals.run_folder import PLAN, RunFolder
-    from ledlocal.evals.tables import aligned, summary_rows
+    from ledlocal.evals.tables import lines, summary_tables
     from ledlocal.terminal import Console
 
     console = Console()
     with RunFolder(run, create=False) as folder:
         summary = regrade(folder, grading or plan_of(run / PLAN).grading)
         write_report(folder.path)
-    for line in aligned(summary_rows(summary)):
+    for line in lines(summary_tables(summary)):
         console.out.line(line)

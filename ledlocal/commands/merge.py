@@ -15,12 +15,12 @@ def merge(out: Path, shards: tuple[Path, ...]) -> None:
     from ledlocal.evals import merge as merging
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
-    from ledlocal.evals.tables import aligned, summary_rows
+    from ledlocal.evals.tables import lines, summary_tables
     from ledlocal.terminal import Console
 
     console = Console()
     with RunFolder(out) as folder:
         summary = merging.merge(folder, shards)
         write_report(folder.path)
-    for line in aligned(summary_rows(summary)):
+    for line in lines(summary_tables(summary)):
         console.out.line(line)

@@ -10,7 +10,7 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--curves", is_flag=True, help="Show the pass@k curves here, too.")
+@click.option("--curves", is_flag=True, help="Show the pictures here, too, as text.")
 def report(run: Path, curves: bool) -> None:
     """Write report.md, report.html and pictures (with the extra `plot`) into RUN."""
     from ledlocal.evals.report import write_report

@@ -1,40 +1,42 @@
-"""The paper's benchmarks, and files of one's own in their place."""
+"""The paper's benchmarks, and files of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from ledlocal.evals import choice, code, mathematics
-from ledlocal.evals.question_file import read_questions
+from ledlocal.evals import choice, code, mathematics, words
+from ledlocal.evals.question_file import Question, read_questions
 from ledlocal.evals.task import Grade, Problem
+from ledlocal.values.errors import BadInput
 
-
-def _worded(prompt: str, solution: str, path: Path) -> Sequence[Problem]:
-    """Questions with short answers, named by their place in the file."""
-    return tuple(Problem(f"{i:04}", prompt.format(question=question), answer, solution.format(answer))
-                 for i, (question, answer) in enumerate(read_questions(path)))
+Judge = Callable[[str, str], Grade]
+"""Of the known answer and a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How questions are put and answers judged."""
 
-    problems: Callable[[Path], Sequence[Problem]]
-    """Of a file, in its order. Raises BadInput naming file and place."""
-    grade: Callable[[str, str], Grade]
-    """Of the known answer and a text."""
+    judge: Judge
+    prompt: str = mathematics.PROMPT
+    """With {question} in it."""
+    solution: str = mathematics.SOLUTION
+    """With {} where the known answer belongs."""
+    judge_whole: Judge | None = None
+    """As the authors judge a whole completion, where that is not `judge`."""
     graded: bool = True
-    """False: `grade` never knows, and there are no known answers to ask it for."""
+    """False: `judge` never knows, and there are no known answers to ask it for."""
 
 
-KINDS = {
-    "mathematics": Kind(partial(_worded, mathematics.PROMPT, mathematics.SOLUTION), mathematics.grade),
-    "choice": Kind(partial(_worded, choice.PROMPT, choice.SOLUTION), choice.grade),
-    "code": Kind(code.problems, code.grade, graded=False),
-}
+_CHOICE = Kind(choice.grade, choice.PROMPT, choice.SOLUTION, choice.grade_whole)
+KINDS = {"mathematics": Kind(mathematics.grade), "choice": _CHOICE, "code": Kind(code.grade, graded=False)}
+"""Of published files, by what is in them."""
+OWN = "own"
+"""What is in a file of one's own: a question is of the kind that the file states, else of the one its answer shows."""
+OWN_KINDS = {"mathematics": Kind(mathematics.grade), "text": Kind(words.grade), "choice": _CHOICE}
+"""Of single questions: all that a file may state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,51 @@ class Benchmark:
 
     name: str
     path: Path
-    kind: str = "mathematics"
+    kind: str = OWN
+    """OWN, or one of KINDS."""
+    wording: str | None = None
+    """How questions are put, with {question} in it; None: as their kind does."""
+    grading: str = "answer"
+    """Of what a judge reads: one of plan.GRADINGS."""
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for a wording without a question, or where there is none to choose."""
+        if self.wording is not None and "{question}" not in self.wording:
+            raise BadInput("--wording needs {question} in it, where the question belongs")
+        if self.wording is not None and self.kind == "code":
+            raise BadInput(f"--wording: {self.name} words its own questions")
 
     @property
     def graded(self) -> bool:
         """Whether its answers can be judged; grading.require_sound is for those that can."""
-        return KINDS[self.kind].graded
+        return self.kind == OWN or KINDS[self.kind].graded
 
     def problems(self) -> Sequence[Problem]:
-        """In the file's order, named by their place in it or by their own ids."""
-        return KINDS[self.kind].problems(self.path)
+        """In the file's order, named by their place in it or by their own ids. Raises BadInput naming the place."""
+        if self.kind == "code":
+            return code.problems(self.path)
+        return tuple(self._problem(f"{i:04}", question) for i, question in enumerate(read_questions(self.path)))
 
     def grade(self, problem: Problem, answer: str) -> Grade:
-        """By its kind; mathematics needs the extra `eval`."""
-        return KINDS[self.kind].grade(problem.gold, answer)
+        """By its kind, against each known answer; mathematics needs the extra `eval`."""
+        kind = self._kind(self._name_of_kind(problem.kind, (problem.gold, *problem.also)))
+        judge = kind.judge_whole if kind.judge_whole and self.grading == "paper" else kind.judge
+        grade = judge(problem.gold, answer)
+        if not grade.correct and any(judge(other, answer).correct for other in problem.also):
+            return Grade(True, problem.gold)
+        return grade
+
+    def _problem(self, name: str, question: Question) -> Problem:
+        named = self._name_of_kind(question.kind, question.answers)
+        kind, (gold, *also) = self._kind(named), question.answers
+        asked = (self.wording or kind.prompt).replace("{question}", question.text)
+        return Problem(name, asked, gold, kind.solution.format(gold), named, tuple(also))
+
+    def _name_of_kind(self, stated: str, answers: Sequence[str]) -> str:
+        """One of OWN_KINDS; empty: the benchmark's own."""
+        if stated or self.kind != OWN:
+            return stated
+        return "mathematics" if all(map(mathematics.is_mathematics, answers)) else "text"
+
+    def _kind(self, named: str) -> Kind:
+        return OWN_KINDS[named] if named else KINDS[self.kind]

@@ -18,6 +18,7 @@ from ledlocal.values.errors import BadInput
 
 MARGIN = 0.02
 """Differences within it are no difference to a user; two points."""
+Silence = Literal["nothing explored", "nothing solved", "everything solved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,9 @@ class Comparison:
     """pass@1, or pass@n."""
     primary: bool
     """What the run was made for, as its run.toml says."""
-    idle: bool
-    """An LED variant against its control that explored no token: there was nothing to compare."""
+    silent: Silence | None
+    """Why the difference says nothing, whatever it is: an LED variant against its control explored no token, or no
+    problem, or every one, is solved by both in all samples."""
     problems: int
     differing: int
     """Problems on which the two differ."""
@@ -41,7 +43,7 @@ class Comparison:
     p: float
     adjusted: float
     """p by Holm's method over all comparisons."""
-    verdict: Verdict | Literal["nothing explored"]
+    verdict: Verdict | Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,22 @@ class Alpha:
 
 
 def within(plan: Plan, cells: Sequence[Cell], margin: float = MARGIN) -> list[Comparison]:
-    """Of one run: every LED variant with its control, then every method with the first standard one."""
+    """Of one run: every LED variant with its control, every method with the first standard one, and every other LED
+    variant with the first one."""
     primary = set(plan.primary)
     found: list[Comparison] = []
     for cell in cells:
         beside = {other.arm.method: other for other in cells
                   if (other.task, other.arm.temperature) == (cell.task, cell.arm.temperature)}
-        standard = next((name for name in beside if name.partition(":")[0] == "standard"), "")
-        for name in dict.fromkeys((cell.arm.control, standard)):
+        standard, led = (next((name for name in beside if name.partition(":")[0] == kind), "")
+                         for kind in ("standard", "led"))
+        explores = cell.arm.method.partition(":")[0] == "led"
+        for name in dict.fromkeys((cell.arm.control, standard, *([led] if explores else []))):
             if name in beside and name != cell.arm.method:
-                idle = name == cell.arm.control and not cell.explored
-                found += [replace(one, idle=idle, primary=_primary(one) in primary)
-                          for one in _compared(cell, beside[name], name, plan.samples)]
+                for one in _compared(cell, beside[name], name, plan.samples):
+                    idle = name == cell.arm.control and not cell.explored
+                    found.append(replace(one, silent="nothing explored" if idle else one.silent,
+                                         primary=_primary(one) in primary))
     return judged(found, margin)
 
 
@@ -97,9 +103,15 @@ def judged(found: Iterable[Comparison], margin: float) -> list[Comparison]:
     """With p adjusted over all of them, and the verdict that follows."""
     every = list(found)
     adjusted = holm([one.p for one in every])
-    return [replace(one, adjusted=float(p), verdict="nothing explored" if one.idle else
+    return [replace(one, adjusted=float(p), verdict=one.silent or
                     verdict(one.difference, float(p), one.differing, margin))
             for one, p in zip(every, adjusted, strict=True)]
+
+
+def _silence(mine: NDArray[np.float64], theirs: NDArray[np.float64]) -> Silence | None:
+    if not mine.any() and not theirs.any():
+        return "nothing solved"
+    return "everything solved" if mine.all() and theirs.all() and np.ptp([mine, theirs]) == 0 else None
 
 
 def to_text(found: Sequence[Comparison], slopes: Sequence[Alpha], margin: float) -> str:
@@ -148,5 +160,6 @@ def _compared(cell: Cell, other: Cell, against: str, n: int) -> Iterator[Compari
         # with all samples drawn a problem is solved or not
         p = mcnemar(mine > 0.5, theirs > 0.5) if k == n > 1 else sign_flip(mine - theirs)
         difference = estimate(mine - theirs, -1, 1)
-        yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", False, False,
-                         len(mine), int((mine != theirs).sum()), difference, p, p, "no difference shown")
+        yield Comparison(cell.task, cell.arm.temperature, cell.arm.method, against, f"pass@{k}", False,
+                         _silence(mine, theirs), len(mine), int((mine != theirs).sum()), difference, p, p,
+                         "no difference shown")

@@ -126,9 +126,9 @@ class Evaluation:
         finally:
             new = [sample for key, sample in self.samples.items() if key not in already]
             if new:
-                self._folder.append(TIMINGS, [{
-                    "session_s": time.perf_counter() - began, "samples": len(new),
-                    "tokens": sum(sample.thinking_tokens + sample.answer_tokens for sample in new)}])
+                took, tokens = time.perf_counter() - began, sum(one.thinking_tokens + one.answer_tokens for one in new)
+                self._folder.append(TIMINGS, [{"session_s": took, "samples": len(new), "tokens": tokens,
+                                               "tokens_per_s": tokens / took}])
 
     def _sample(self, start: Callable[[], Worker]) -> None:
         """Until nothing is missing, with one engine after the other."""

@@ -68,8 +68,8 @@ def _grade(task: Task, problem: Problem, answer: str) -> Grade:
 
 
 def require_sound(grader: Grader, task: Task, problems: Sequence[Problem]) -> None:
-    """Raise BadInput unless every gold answer passes its own grader, and an empty one fails."""
-    answers = [(problem, answer) for problem in problems for answer in (problem.solution, "")]
+    """Raise BadInput unless every known answer passes its own grader, and an empty one fails."""
+    answers = [(problem, answer) for problem in problems for answer in (*problem.solutions, "")]
     futures = [grader.submit(task, problem, answer) for problem, answer in answers]
     for (problem, answer), future in zip(answers, futures, strict=True):
         grade = grader.grade_of(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -21,15 +22,20 @@ from ledlocal.values.params import EngineOptions
 
 KEPT = ("context", "slots", "threads")
 """Engine options that are chosen by the machine at the first start, and stay when the run goes on."""
-PASSING = ("machine", "model.name", "engine.slots", "asked")
+PASSING = ("machine", "model.name", "engine.slots", "asked", "sources")
 """Parts of the manifest that may differ when a run goes on, or between its shards."""
 
 
-def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, asked: Mapping[str, int | None],
-                build: Build, arms: Sequence[Arm], data: Mapping[str, str]) -> dict[str, Any]:
-    """The content of manifest.json. `asked`: what the user wanted of KEPT; `data`: SHA-256 of each task's questions."""
+ELSEWHERE = ("engine.threads", "build.features", "build.devices", "build.patched", "tap")
+"""Parts that may differ between shards that were made on different machines: up to rounding they change nothing."""
+
+
+def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, asked: Mapping[str, Any], build: Build,
+                arms: Sequence[Arm], data: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, Any]:
+    """The content of manifest.json. `asked`: what the user wanted; `data`: SHA-256 of each task's questions; `sources`:
+    what they came from."""
     model = loaded.model
-    engine = {key: value for key, value in asdict(options).items() if key not in ("model", "chat_template")}
+    engine = engine_of(options)
     on_gpu = any(device.gpu for device in build.devices) and options.gpu_layers != 0
     return {
         "model": {
@@ -38,6 +44,7 @@ def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, 
             "think": {"start": model.think_start, "end": model.think_end, "found": model.think_found},
         },
         "data": dict(data),
+        "sources": dict(sources),
         "arms": {f"{arm.method} @ {arm.temperature:g}": dict(zip(
             ("thinking", "answer"), map(asdict, arm.sampling(loaded)), strict=True)) for arm in arms},
         "engine": engine | {"context": model.context, "kv_cache": "split" if options.reproducible else "automatic"},
@@ -53,6 +60,14 @@ def manifest_of(name: str, sha256: str, loaded: Loaded, options: EngineOptions, 
     }
 
 
+def engine_of(options: EngineOptions) -> dict[str, Any]:
+    """How the engine is started, as the manifest has it."""
+    given = asdict(options)
+    template = given.pop("chat_template")
+    del given["model"]
+    return given | {"chat_template_sha256": template and hashlib.sha256(template.encode()).hexdigest()}
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run. Raises BadInput."""
     path = folder / MANIFEST
@@ -62,10 +77,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: this is not JSON: {error}") from None
 
 
-def comparable(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def comparable(manifest: Mapping[str, Any], passing: Sequence[str] = PASSING) -> dict[str, Any]:
     """Without what may differ when a run goes on."""
     kept = json.loads(json.dumps(manifest))  # tuples become lists, as in the file
-    for name in PASSING:
+    for name in passing:
         *path, last = name.split(".")
         at = kept
         for part in path:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
 
 from ledlocal.evals.task import Grade
 
-PROMPT = "Please reason step by step, and put your final answer within \\boxed{{}}.\n\n{question}"
+PROMPT = "Please reason step by step, and put your final answer within \\boxed{}.\n\n{question}"
 """The paper's (led/constants.py of the authors' repository)."""
 SOLUTION = "\\boxed{{{}}}"
+
+_NUMBER = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|[1-9]\d*|0)(?:\.\d+)?|\.\d+"
+_ITEM = rf"[-+−]?\s*(?:\\?\$\s*)?(?>{_NUMBER})(?:/[1-9]\d*)?\s*(?:\\?%)?"
+_NUMBERS = re.compile(rf"[(\[]?\s*{_ITEM}(?:\s*,\s*{_ITEM})*\s*[)\]]?")
+_SIGNS = r"[\w\s+\-*/^(),.\[\]{}]"
+_FORMULA = re.compile(rf"(?!.*[^\W\d_]{{2}})(?!.*[^\W\d_]\d){_SIGNS}*[\w)\]}}]\s*[+=^]\s*[\w({{\[-]{_SIGNS}*")
+"""A sum, power or equation; no two letters side by side, no digit behind one (H2O)."""
+_COMMAND = re.compile(r"\\[a-zA-Z]")
+_WORDS = re.compile(r"\\(?:text|math|mbox|operatorname|ce(?![a-zA-Z]))|(?<![\\{a-zA-Z])[a-zA-Z]{3}")
 
 
 def grade(gold: str, text: str) -> Grade:
@@ -19,7 +29,7 @@ def grade(gold: str, text: str) -> Grade:
     Takes as long as sympy needs: to be called in a process that may be ended (ledlocal.evals.grading). math-verify's
     own time limit is off, since it calls what it did not finish wrong.
     """
-    _quiet()
+    quiet()
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
     wanted = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
@@ -33,8 +43,18 @@ def grade(gold: str, text: str) -> Grade:
     return Grade(correct, gold if correct else str(found[-1]))
 
 
+def is_mathematics(answer: str) -> bool:
+    """Whether a known answer is a number, a list of numbers, LaTeX, or a formula of single letters; in doubt not.
+
+    math-verify takes letters for factors that may change places, and dates for differences: `silent` would be
+    `listen`, and 2018 2024-01-05.
+    """
+    return bool(_NUMBERS.fullmatch(answer.strip()) or _FORMULA.fullmatch(answer.strip())
+                or (_COMMAND.search(answer) and not _WORDS.search(answer)))
+
+
 @cache
-def _quiet() -> None:
+def quiet() -> None:
     """math-verify warns on every call without its time limit."""
     for name in ("math_verify.parser", "math_verify.grader", "math_verify.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

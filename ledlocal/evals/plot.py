@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.plot_text import curve, ticks_of
+from ledlocal.evals.plot_data import (
+    curve,
+    edges_of,
+    intervals,
+    is_graded,
+    lengths,
+    methods_of,
+    over_temperature,
+    size_of,
+    temperatures_of,
+    ticks_of,
+    wrapped,
+)
 from ledlocal.evals.run_folder import write_whole
-from ledlocal.evals.summary import Cell, powers
-from ledlocal.safe_text import safe_line
-from ledlocal.statistics.interval import Estimate, estimate
+from ledlocal.evals.summary import Cell
+from ledlocal.statistics.interval import Estimate
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
@@ -24,13 +35,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".svg", ".png")
-BINS = 30
+MOST_BANDS = 4
+"""Curves in one panel that have bands; more of them have bars, side by side: bands would become one grey area."""
 _SAME_BYTES: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {}}
-_COLORS = ("#000000", "#e6550d", "#2166ac", "#74c476", "#542788", "#e6b800")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_COLORS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+"""Of Okabe and Ito, which people who see fewer colours tell apart; without their yellow, too light on white."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1)))
-"""Told apart by darkness, dashes and markers, too: in print without colour, and by people who see less of it. Of
-different lengths, so that it takes many methods until one is drawn as another."""
+"""For print without colour. These three are of lengths without a common divisor: a method that takes the colour of
+an earlier one has another marker and other dashes."""
+_PER_INCH = 120
+"""Letters of one point to an inch, wide ones: how many fit is this by the size of the font."""
 
 
 def draw(plan: Plan, cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -51,63 +66,72 @@ def draw(plan: Plan, cells: Sequence[Cell], folder: Path) -> list[Path]:
 
 
 def _figures(plan: Plan, cells: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
-    """Names and figures."""
+    """Names and figures; none that would be empty."""
     taken: set[str] = set()
     for task in dict.fromkeys(cell.task for cell in cells):
         mine = [cell for cell in cells if cell.task == task]
         name = _file_name(task, taken)
-        yield f"pass-at-k-{name}", _pass_at_k(mine, plan.samples)
-        if len(_temperatures(mine)) > 1:
+        if is_graded(mine):
+            yield f"pass-at-k-{name}", _pass_at_k(mine, plan.samples)
+        if is_graded(mine) and len(temperatures_of(mine)) > 1:
             yield f"temperature-{name}", _temperature(mine, plan.samples)
-        yield f"length-{name}", _length(mine)
+        if len(edges_of(mine)) > 1:
+            yield f"length-{name}", _length(mine)
 
 
 def _pass_at_k(cells: Sequence[Cell], n: int) -> Figure:
-    """One panel per temperature, one curve per method in the band of its interval."""
-    temperatures = _temperatures(cells)
-    figure, panels = _panels(len(temperatures), f"{_about(cells)}: pass@k with 95 % intervals")
-    styles = _styles(cells)
+    """One panel per temperature, one curve per method with its intervals."""
+    temperatures, styles, ticks = temperatures_of(cells), _styles(cells), ticks_of(n)
+    figure, panels = _panels(len(temperatures), _title(cells, "pass@k with 95 % intervals"), len(styles))
+    banded = n > 1 and len(styles) <= MOST_BANDS
+    step = 0 if banded else min(0.05, 0.35 / len(styles))  # in powers of two
     for axes, temperature in zip(panels, temperatures, strict=True):
-        for cell in cells:
-            if cell.arm.temperature == temperature:
-                _curve(axes, curve(cell, n), cell.arm.method, styles[cell.arm.method], shade=0.16 / len(styles))
+        for i, (method, style) in enumerate(styles.items()):
+            shift = 2 ** (step * (i - (len(styles) - 1) / 2))
+            for cell in cells:
+                if (cell.arm.method, cell.arm.temperature) == (method, temperature):
+                    axes.plot([k * shift for k in range(1, n + 1)], curve(cell, n), label=method,
+                              markevery=[k - 1 for k in ticks], **style)
+                    (_band if banded else _bars)(axes, [k * shift for k in ticks], intervals(cell, n), style)
         axes.set_title(f"temperature {temperature:g}", fontsize=9)
         axes.set_xlabel("k", fontsize=9)
         axes.set_xscale("log", base=2)
-        ticks = ticks_of(n)
         axes.set_xticks(ticks, labels=[str(k) for k in ticks])
         axes.set_xticks([], minor=True)
-        axes.set_xlim(2**-0.15, n * 2**0.15)
+        axes.set_xlim(2**-0.35, n * 2**0.35)
     _shares(panels)
     _legend(figure, panels)
     return figure
 
 
-def _curve(axes: Axes, estimates: Sequence[Estimate], name: str, style: dict[str, Any], shade: float) -> None:
-    at = range(1, len(estimates) + 1)
-    low, high = [one.low for one in estimates], [one.high for one in estimates]
-    ticks = [k - 1 for k in powers(len(at))]
-    axes.plot(at, [one.value for one in estimates], label=name, markevery=ticks, **style)
-    axes.fill_between(at, low, high, color=style["color"], alpha=shade, linewidth=0)
+def _band(axes: Axes, at: Sequence[float], found: Sequence[Estimate], style: dict[str, Any]) -> None:
+    """Intervals joined to an area."""
+    low, high = [one.low for one in found], [one.high for one in found]
+    axes.fill_between(at, low, high, color=style["color"], alpha=0.04, linewidth=0)
     for bound in (low, high):  # where bands lie upon each other, their edges tell them apart, not their shades
         axes.plot(at, bound, color=style["color"], linestyle=style["linestyle"], linewidth=0.6, alpha=0.7)
+
+
+def _bars(axes: Axes, at: Sequence[float], found: Sequence[Estimate], style: dict[str, Any]) -> None:
+    """Intervals one by one."""
+    axes.errorbar(at, [one.value for one in found], fmt="none", ecolor=style["color"], elinewidth=0.9, capsize=2,
+                  yerr=[[one.value - one.low for one in found], [one.high - one.value for one in found]])
 
 
 def _temperature(cells: Sequence[Cell], n: int) -> Figure:
     """pass@1 and pass@n against the temperature."""
     ks = list(dict.fromkeys((1, n)))
-    figure, panels = _panels(len(ks), f"{_about(cells)}: temperature, with 95 % intervals")
-    styles, temperatures = _styles(cells), _temperatures(cells)
+    styles, temperatures = _styles(cells), temperatures_of(cells)
+    names = " and ".join(f"pass@{k}" for k in ks)
+    figure, panels = _panels(len(ks), _title(cells, f"{names} over temperature, with 95 % intervals"), len(styles))
     # side by side, so that no interval covers another
-    step = min(np.diff(temperatures)) * min(0.05, 0.4 / len(styles))
+    step = min(np.diff(temperatures)) * min(0.05, 0.5 / len(styles))
     for axes, k in zip(panels, ks, strict=True):
         for i, (method, style) in enumerate(styles.items()):
-            mine = sorted((cell for cell in cells if cell.arm.method == method), key=lambda cell: cell.arm.temperature)
-            found = [estimate(cell.pass_at(k)) for cell in mine]
-            axes.errorbar([cell.arm.temperature + step * (i - (len(styles) - 1) / 2) for cell in mine],
-                          [one.value for one in found],
-                          yerr=[[one.value - one.low for one in found], [one.high - one.value for one in found]],
-                          label=method, elinewidth=0.9, capsize=2.5, **style)
+            at, found = over_temperature(cells, method, k)
+            places = [x + step * (i - (len(styles) - 1) / 2) for x in at]
+            axes.plot(places, [one.value for one in found], label=method, **style)
+            _bars(axes, places, found, style)
         axes.set_title(f"pass@{k}", fontsize=9)
         axes.set_xlabel("temperature", fontsize=9)
         axes.set_xticks(temperatures, labels=[f"{temperature:g}" for temperature in temperatures])
@@ -120,31 +144,25 @@ def _length(cells: Sequence[Cell]) -> Figure:
     """A column per temperature, in it one histogram per method: upon each other they would hide one another."""
     from matplotlib.ticker import MaxNLocator
 
-    methods, temperatures = list(_styles(cells)), _temperatures(cells)
-    figure = _figure(max(6.0, 3.8 * len(temperatures)), 1.1 + 1.05 * len(methods),
-                     f"{_about(cells)}: length of thought")
+    methods, temperatures = methods_of(cells), temperatures_of(cells)
+    column = max(6.0 / len(temperatures), 3.8)
+    figure = _figure(column * len(temperatures), 1.2 + 1.05 * len(methods), _title(cells, "length of thought"))
     panels = figure.subplots(len(methods), len(temperatures), sharex=True, sharey=True, squeeze=False)
-    longest = max((sample.thinking_tokens for cell in cells for row in cell.samples for sample in row), default=0)
-    edges = np.linspace(0, max(longest, BINS), BINS + 1)
+    edges = edges_of(cells)
+    width, tallest = 0.94 * edges[1], 0
     for cell in cells:
         axes = panels[methods.index(cell.arm.method), temperatures.index(cell.arm.temperature)]
-        samples = [sample for row in cell.samples for sample in row]
-        whole, cut = (np.histogram([sample.thinking_tokens for sample in samples
-                                    if (sample.finish == "length") is truncated], edges)[0]
-                      for truncated in (False, True))
-        widths = np.diff(edges)
-        axes.bar(edges[:-1], whole, widths, align="edge", color="#2171b5", edgecolor="white", linewidth=0.4,
-                 label="came to an end")
+        whole, cut = lengths(cell, edges)
+        tallest = max(tallest, *(whole + cut))
+        axes.bar(edges[:-1], whole, width, align="edge", color="#2171b5", label="came to an end")
         if cut.any():
-            some = cut > 0  # an empty bar would still be a black line
-            axes.bar(edges[:-1][some], cut[some], widths[some], bottom=whole[some], align="edge", color="white",
-                     edgecolor="black", linewidth=0.6, hatch="//////", label="cut short")
-        axes.set_title(safe_line(f"{cell.arm.method}, temperature {cell.arm.temperature:g}"), fontsize=8, loc="left",
-                       pad=2, parse_math=False)
+            axes.bar(edges[:-1], cut, width, bottom=whole, align="edge", color="#f2a93b", label="cut short")
+        axes.set_title(_fitted(f"{cell.arm.method}, temperature {cell.arm.temperature:g}", column - 0.6, 8),
+                       fontsize=8, loc="left", pad=2, parse_math=False)
     for axes in panels.flat:
-        axes.margins(y=0.12)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         _clean(axes)
+    panels[0, 0].set_ylim(0, 1.12 * tallest)
     for axes in panels[-1]:
         axes.set_xlabel("thinking tokens", fontsize=9)
     figure.supylabel("samples", fontsize=9)
@@ -152,27 +170,24 @@ def _length(cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-def _about(cells: Sequence[Cell]) -> str:
-    samples = max((len(row) for cell in cells for row in cell.samples), default=0)
-    return f"{safe_line(cells[0].task)}, {sum(map(bool, cells[0].samples))} problems, {samples} samples each"
-
-
-def _temperatures(cells: Sequence[Cell]) -> list[float]:
-    return sorted({cell.arm.temperature for cell in cells})
+def _title(cells: Sequence[Cell], what: str) -> str:
+    return f"{cells[0].task}: {what}\n{size_of(cells)}"
 
 
 def _styles(cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
     """How each method is drawn, in every panel the same."""
     return {method: {"color": _COLORS[i % len(_COLORS)], "marker": _MARKERS[i % len(_MARKERS)],
+                     "markerfacecolor": "white" if i // len(_COLORS) % 2 else _COLORS[i % len(_COLORS)],
                      "linestyle": _DASHES[i % len(_DASHES)], "linewidth": 1.5, "markersize": 5}
-            for i, method in enumerate(dict.fromkeys(cell.arm.method for cell in cells))}
+            for i, method in enumerate(methods_of(cells))}
 
 
-def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels, three in a row at most."""
-    columns = 2 if count == 4 else min(count, 3)
+def _panels(count: int, title: str, curves: int) -> tuple[Figure, list[Axes]]:
+    """A figure of equal panels, larger ones for many curves; not so wide that it would shrink on a page."""
+    larger = min(1.6, max(1.0, curves / 8))
+    columns = 2 if count == 4 else min(count, 3 if larger == 1 else 2)
     rows = -(-count // columns)
-    figure = _figure(max(5.5, 4.2 * columns), 3.4 * rows + 0.9, title)
+    figure = _figure(max(5.5, 4.2 * larger * columns), 3.4 * larger * rows + 0.9, title)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axes in panels[count:]:
         axes.remove()
@@ -185,7 +200,8 @@ def _figure(width: float, height: float, title: str) -> Figure:
 
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     # a name is text, not the mathematics that matplotlib would read between dollar signs
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    lines = [_fitted(line, width - 0.3, 11) for line in title.split("\n")]
+    figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
     return figure
 
 
@@ -203,13 +219,18 @@ def _shares(panels: Sequence[Axes]) -> None:
 def _legend(figure: Figure, panels: Iterable[Axes]) -> None:
     """Below the panels, where it covers no curve."""
     known = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    # at this size 15 letters are an inch; a line before a name takes 10
-    fitting = max(1, int(figure.get_figwidth() * 15 / (max(map(len, known), default=0) + 10)))
-    rows = max(1, -(-len(known) // fitting))
-    legend = figure.legend(list(known.values()), [safe_line(name) for name in known], loc="outside lower center",
-                           frameon=False, fontsize=8, ncols=max(1, -(-len(known) // rows)), handlelength=3.6)
+    names = [_fitted(name, figure.get_figwidth() - 0.9, 8) for name in known]
+    widest = max(len(line) for name in names for line in name.split("\n")) + 10  # the line before a name
+    rows = -(-len(known) // max(1, int(figure.get_figwidth() * _PER_INCH / 8 / widest)))
+    legend = figure.legend(list(known.values()), names, loc="outside lower center", frameon=False, fontsize=8,
+                           ncols=-(-len(known) // rows), handlelength=3.6)
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def _fitted(text: str, width: float, size: int) -> str:
+    """As lines of at most `width` inches in a font of `size` points."""
+    return "\n".join(wrapped(text, max(1, int(width * _PER_INCH / size))))
 
 
 def _clean(axes: Axes) -> None:

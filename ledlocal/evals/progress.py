@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-PLAIN_EVERY_S = 60.0
+PLAIN_FIRST_S, PLAIN_EVERY_S = 10.0, 60.0
 LIVE_EVERY_S = 0.5
 
 
@@ -38,17 +38,21 @@ class Tally:
     """When this session's first sample was begun: a second task waits for the first."""
     last: float = 0.0
     """When the last sample came."""
-    correct: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    graded: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    scored: Counter[str] = field(default_factory=Counter)
+    """By problem, samples that were judged, or that cannot be."""
+    scores: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    """By problem, of the samples that have a grade."""
+    whole: set[str] = field(default_factory=set)
+    """Problems that have all samples, one of them graded: short ones come first, and are no fair half."""
 
     def pass_at_1(self) -> float | None:
-        """Mean over the problems that have a graded sample."""
-        shares = [self.correct[problem] / count for problem, count in self.graded.items()]
+        """Mean over whole problems."""
+        shares = [sum(self.scores[problem]) / len(self.scores[problem]) for problem in self.whole]
         return sum(shares) / len(shares) if shares else None
 
     def solved(self) -> float | None:
-        """Share of those problems with a correct sample so far."""
-        return sum(self.correct[problem] > 0 for problem in self.graded) / len(self.graded) if self.graded else None
+        """Share of whole problems with a correct sample."""
+        return sum(any(self.scores[problem]) for problem in self.whole) / len(self.whole) if self.whole else None
 
 
 class Progress:
@@ -62,6 +66,8 @@ class Progress:
         self._shown_at = 0.0
         self._sampled_at = 0.0
         """When the last sample of any line came."""
+        self._said = False
+        """In a pipe, the table was shown before."""
         self._live: Live | None = None
 
     def sampled(self, sample: Sample) -> None:
@@ -80,10 +86,12 @@ class Progress:
 
     def scored(self, score: Score) -> None:
         """One more has a grade."""
+        tally = self._tallies[score.task, score.method, score.temperature]
+        tally.scored[score.problem] += 1
         if score.correct is not None:
-            tally = self._tallies[score.task, score.method, score.temperature]
-            tally.graded[score.problem] += 1
-            tally.correct[score.problem] += score.correct
+            tally.scores[score.problem].append(score.correct)
+        if tally.scored[score.problem] == self._plan.samples and tally.scores[score.problem]:
+            tally.whole.add(score.problem)
 
     def note(self, text: str) -> None:
         """Something to say once; above the table."""
@@ -102,12 +110,13 @@ class Progress:
 
     def tick(self) -> None:
         """Show how it stands, if it was not shown just before."""
-        every = LIVE_EVERY_S if self._live else PLAIN_EVERY_S
+        every = LIVE_EVERY_S if self._live else PLAIN_EVERY_S if self._said else PLAIN_FIRST_S
         if self._began is not None and self._clock() - self._shown_at >= every:
             self._shown_at = self._clock()
             if self._live:
                 self._live.update(self._table(), refresh=True)
             else:
+                self._said = True
                 for line in self.lines():
                     self._console.info(line)
 
@@ -145,6 +154,8 @@ class Progress:
             try:
                 yield
             finally:
+                # what is whole is shown in full right after
+                self._live.transient = all(tally.done == tally.total for tally in self._tallies.values())
                 self._live.update(self._table(), refresh=True)
                 self._live = None
 

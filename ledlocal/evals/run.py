@@ -11,10 +11,10 @@ from typing import Any
 
 from ledlocal.evals import code
 from ledlocal.evals.benchmark import PUBLISHED
-from ledlocal.evals.catalog import data_sha256, judge_of, task_of
+from ledlocal.evals.catalog import data_sha256, judge_of, source_of, task_of
 from ledlocal.evals.evaluation import Evaluation, graded_text, score_of, settled_grade
 from ledlocal.evals.grading import Grader, require_sound
-from ledlocal.evals.manifest import KEPT, comparable, manifest_of, read_manifest
+from ledlocal.evals.manifest import KEPT, comparable, engine_of, manifest_of, read_manifest
 from ledlocal.evals.plan import Plan, first_difference, plan_of
 from ledlocal.evals.progress import Progress
 from ledlocal.evals.run_folder import (
@@ -61,6 +61,8 @@ class Subject:
     slots: int | None
     """None: as many as fit."""
     build: Build
+    command: str
+    """What the user typed."""
 
     @property
     def asked(self) -> dict[str, int | None]:
@@ -75,17 +77,27 @@ class Questions:
     asked: Asked
     data: dict[str, str]
     """SHA-256 by task."""
+    sources: dict[str, str]
+    """What the questions of each task came from, in words."""
 
 
-def questions(plan: Plan, files: Mapping[str, Path]) -> Questions:
-    """The tasks of a plan and their problems. Raises BadInput."""
-    asked, data = {}, {}
+def questions(plan: Plan, files: Mapping[str, Path], wording: str | None = None) -> Questions:
+    """The tasks of a plan and their problems; `wording`: how questions of files are put. Raises BadInput."""
+    asked, data, sources = {}, {}, {}
     for name in plan.tasks:
-        task = task_of(name, files)
+        task = task_of(name, files, plan.grading, wording)
         problems = task.problems()
         asked[name] = (task, plan.asked(problems))
         data[name] = data_sha256(problems)
-    return Questions(asked, data)
+        sources[name] = source_of(name, files)
+    return Questions(asked, data, sources)
+
+
+def require_answers(grader: Grader, questions: Questions) -> None:
+    """Raise BadInput unless every known answer passes its own grader, and an empty one fails."""
+    for task, problems in questions.asked.values():
+        if task.graded:
+            require_sound(grader, task, problems)
 
 
 def require_same(what: str, before: object, now: object) -> None:
@@ -112,9 +124,14 @@ def require_same_run(folder: RunFolder, plan: Plan, questions: Questions, subjec
     manifest = read_manifest(path)
     require_same(str(path / MANIFEST), {"model.sha256": manifest["model"]["sha256"], "data": manifest["data"]},
                  {"model.sha256": subject.sha256, "data": questions.data})
-    for key, value in subject.asked.items():
-        if value is not None and value not in (manifest.get("asked", {}).get(key), manifest["engine"][key]):
-            require_same(str(path / MANIFEST), {f"engine.{key}": manifest["engine"][key]}, {f"engine.{key}": value})
+    engine, asked = manifest["engine"], manifest.get("asked", {})
+    now = json.loads(json.dumps(engine_of(subject.options)))
+    for key, value in subject.asked.items():  # what the machine chose is kept, unless the user wants something else
+        now[key] = engine[key] if value in (None, asked.get(key)) else value
+    require_same(str(path / MANIFEST), {"engine": {key: engine[key] for key in now if key in engine}},
+                 {"engine": {key: value for key, value in now.items() if key in engine}})
+    if read_problems(path) != {name: list(problems) for name, (_, problems) in questions.asked.items()}:
+        raise BadInput(f"{path / PROBLEMS} does not hold the questions that {MANIFEST} tells of")
 
 
 def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console) -> dict[str, Any]:
@@ -128,9 +145,7 @@ def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
         grader = stack.enter_context(Grader())
         evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
         if not evaluation.complete:
-            for task, problems in questions.asked.values():
-                if task.graded:
-                    require_sound(grader, task, problems)
+            require_answers(grader, questions)
         stack.enter_context(progress.shown())
         evaluation.run(starter.start)
     return summarize(folder)
@@ -140,7 +155,7 @@ def regrade(folder: RunFolder, grading: str) -> dict[str, Any]:
     """Judge every sample anew, without the model; the summary. Raises LedlocalError."""
     plan = replace(plan_of(folder.path / PLAN), grading=grading)
     problems = {(task, problem.id): problem for task, asked in read_problems(folder.path).items() for problem in asked}
-    tasks = {name: judge_of(name) for name in plan.tasks}
+    tasks = {name: judge_of(name, grading) for name in plan.tasks}
     with Grader() as grader:
         waiting = [(sample, settled_grade(sample, grading, tasks[sample.task].graded) or grader.submit(
             tasks[sample.task], problems[sample.task, sample.problem], graded_text(sample, grading)))
@@ -196,10 +211,11 @@ class Starter:
             for notice in worker.loaded.notices:
                 self._note(notice)
             for arm in self._plan.arms:
-                for notice in arm.notices(worker.loaded):
-                    self._note(f"{arm.method}: {notice}")
+                for notice in arm.notices(worker.loaded):  # it would draw as another one does, under its own name
+                    raise BadInput(f"method {arm.method}: {notice}")
             manifest = manifest_of(self._subject.name, self._subject.sha256, worker.loaded, options,
-                                   self._subject.asked, self._subject.build, self._plan.arms, self._questions.data)
+                                   {**self._subject.asked, "command": self._subject.command}, self._subject.build,
+                                   self._plan.arms, self._questions.data, self._questions.sources)
             if before is not None:
                 require_same(str(path), comparable(before), comparable(manifest))
             else:

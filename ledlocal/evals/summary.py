@@ -42,6 +42,11 @@ class Cell:
         return np.array([sum(score.correct is True for score in scores) for scores in self.scores], np.int64)
 
     @property
+    def complete(self) -> bool:
+        """Every problem has all samples."""
+        return all(self.samples)
+
+    @property
     def explored(self) -> int:
         """Tokens, of all samples."""
         return sum(sample.explored for row in self.samples for sample in row)
@@ -98,7 +103,7 @@ def summary_of(plan: Plan, found: Sequence[Cell]) -> dict[str, Any]:
     """The content of summary.json. Numbers that there are none of are null."""
     gradings = sorted({score.grading for cell in found for row in cell.scores for score in row})
     return {"grading": " and ".join(gradings) or plan.grading, "samples_per_problem": plan.samples,
-            "complete": all(len(row) == plan.samples for cell in found for row in cell.samples),
+            "complete": all(cell.complete for cell in found),
             "rows": [row_of(cell, plan.samples) for cell in found]}
 
 

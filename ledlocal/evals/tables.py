@@ -1,42 +1,49 @@
-"""The tables of a run: rows of words, the first one the names of the columns."""
+"""The tables of a run: a title and rows of words, the first one the names of the columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from ledlocal.evals.comparison import Alpha, Comparison
 from ledlocal.statistics.interval import Estimate
 
-Rows = list[tuple[str, ...]]
+Table = tuple[str, list[tuple[str, ...]]]
+"""A title, and rows."""
 
 
-def summary_rows(summary: Mapping[str, Any]) -> Rows:
-    """One per task, method and temperature."""
+def summary_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
+    """Of each task and temperature what was solved, and what it took."""
     n = summary["samples_per_problem"]
-    head = ("task", "method", "T", "pass@1", *([f"pass@{n}", f"maj@{n}"] if n > 1 else []), "thinking", "answer",
-            "explored", "changed", "cut", "not graded")
-    rows: Rows = [head]
-    for row in summary["rows"]:
-        most = [_estimate(row["pass_at"][str(n)]), _estimate(row["maj_at"][str(n)])] if n > 1 else []
-        rows.append((row["task"], row["method"], f"{row['temperature']:g}", _estimate(row["pass_at"]["1"]), *most,
-                     _number(row["thinking_tokens"]), _number(row["answer_tokens"]), _share(row["explored_share"]),
-                     _share(row["changed_share"]), str(row["truncated"]), str(row["not_graded"])))
-    return rows
+    for (task, temperature), group in groupby(summary["rows"], lambda row: (row["task"], row["temperature"])):
+        rows = list(group)
+        yield f"{task} at temperature {temperature:g}", [
+            ("method", "problems", "pass@1", *([f"pass@{n}", f"maj@{n}"] if n > 1 else [])),
+            *((row["method"], str(row["problems"]), _estimate(row["pass_at"]["1"]),
+               *([_estimate(row["pass_at"][str(n)]), _estimate(row["maj_at"][str(n)])] if n > 1 else []))
+              for row in rows)]
+        yield "", [
+            ("method", "thinking", "answer", "explored", "changed", "cut", "not graded"),
+            *((row["method"], _number(row["thinking_tokens"]), _number(row["answer_tokens"]),
+               _share(row["explored_share"]), _share(row["changed_share"]), str(row["truncated"]),
+               str(row["not_graded"])) for row in rows)]
 
 
-def comparison_rows(found: Sequence[Comparison]) -> Rows:
+def comparison_tables(found: Sequence[Comparison]) -> Iterator[Table]:
     """Differences; `*`: what the run was made for."""
-    rows: Rows = [("task", "T", "method", "against", "measure", "difference in points", "p", "Holm", "verdict")]
-    rows += [(one.task, f"{one.temperature:g}", f"{one.method}{' *' if one.primary else ''}", one.against, one.measure,
-              points(one.difference), f"{one.p:.2g}", f"{one.adjusted:.2g}", one.verdict) for one in found]
-    return rows
+    for (task, temperature), group in groupby(found, lambda one: (one.task, one.temperature)):
+        yield f"{task} at temperature {temperature:g}, in points", [
+            ("difference", "measure", "problems", "points", "p", "Holm", "verdict"),
+            *((f"{one.method} - {one.against}{' *' if one.primary else ''}", one.measure, str(one.problems),
+               points(one.difference), f"{one.p:.2g}", f"{one.adjusted:.2g}", one.verdict) for one in group)]
 
 
-def alpha_rows(found: Sequence[Alpha]) -> Rows:
-    """Slopes; no rows without any."""
-    head = ("task", "method", "n", "alpha: points of pass@n per unit of temperature")
-    return [head, *((one.task, one.method, str(one.n), points(one.slope)) for one in found)] if found else []
+def alpha_tables(found: Sequence[Alpha]) -> Iterator[Table]:
+    """Slopes of the runs that have any."""
+    for task, group in groupby(found, lambda one: one.task):
+        yield f"{task}: alpha, points of pass@n per unit of temperature", [
+            ("method", "n", "alpha"), *((one.method, str(one.n), points(one.slope)) for one in group)]
 
 
 def points(one: Estimate) -> str:
@@ -45,11 +52,16 @@ def points(one: Estimate) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def aligned(rows: Rows) -> Iterator[str]:
-    """Lines of a plain table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def lines(tables: Iterator[Table]) -> Iterator[str]:
+    """Tables as plain text, with an empty line between them."""
+    for i, (title, rows) in enumerate(tables):
+        if i:
+            yield ""
+        if title:
+            yield title
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _estimate(value: Mapping[str, float | None]) -> str:

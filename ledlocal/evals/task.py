@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One question with a known answer."""
+    """One question with a known answer, or several."""
 
     id: str
     """Unique within its task and the same in every run."""
@@ -19,6 +19,18 @@ class Problem:
     """The known answer, as its grader compares it."""
     solution: str
     """A whole answer that is right."""
+    kind: str = ""
+    """How this answer is compared, where a task has questions of several kinds; empty: as the task does."""
+    also: tuple[str, ...] = ()
+    """Other answers that are right."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "also", tuple(self.also))  # JSON has lists
+
+    @property
+    def solutions(self) -> Sequence[str]:
+        """A whole answer that is right, for each known answer."""
+        return [self.solution, *(other.join(self.solution.rsplit(self.gold, 1)) for other in self.also)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Grade:
     vote: str | None
     """What it says, in a form in which equal answers are equal, all correct ones the gold answer; None: nothing."""
     reason: str = ""
-    """Why it could not be graded."""
+    """Why it could not be graded, or why it is wrong where the answer alone does not show it."""
 
 
 class Task(Protocol):
