@@ -38,7 +38,8 @@ lint: $(DEV) ## ruff
 	$(BIN)/ruff check .
 
 types: $(DEV) ## mypy --strict on both packages
-	$(BIN)/mypy ledlocal tui
+	mkdir -p .mypy_cache/path && ln -sfn ../../tui .mypy_cache/path/ledlocal_tui
+	MYPYPATH=.mypy_cache/path $(BIN)/mypy -p ledlocal -p ledlocal_tui
 
 native: $(STAMP) ## compile the patched llama.cpp (about 2 minutes on 2 cores)
 	$(BIN)/ledlocal build

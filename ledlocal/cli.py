@@ -17,6 +17,7 @@ from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfRe
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
+    "tui": "The same on a whole screen: watch the model choose between its layers.",
     "models": "Find, fetch and describe models.",
     "data": "List, fetch and check the paper's benchmark files.",
     "eval": "Does a decoding method help? Problems with answers that can be checked.",

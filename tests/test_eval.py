@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from real_command import refused, run
@@ -42,6 +43,14 @@ def same(folder: Path, other: Path) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     evaluate(folder, *SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    for i in (1, 2):
+        evaluate(folder / str(i), *SMALL, "--shard", f"{i}/2")
     return folder
 
 
@@ -168,20 +177,18 @@ def test_samples_without_a_manifest_are_not_taken(whole: Path, tmp_path: Path) -
     assert "there are samples, and no manifest.json that says what they are of" in evaluate(tmp_path, *SMALL, code=2)
 
 
-def test_shards_of_different_machines_are_merged_and_it_is_said(whole: Path, tmp_path: Path) -> None:
-    for i in (1, 2):
-        evaluate(tmp_path / str(i), *SMALL[:-1], str(i), "--shard", f"{i}/2")
-    assert run("merge", str(tmp_path / "both"), str(tmp_path / "1"), str(tmp_path / "2")).code == 0
+def test_shards_of_different_machines_are_merged_and_it_is_said(whole: Path, shards: Path, tmp_path: Path) -> None:
+    evaluate(tmp_path / "2", *SMALL[:-1], "2", "--shard", "2/2")
+    assert run("merge", str(tmp_path / "both"), str(shards / "1"), str(tmp_path / "2")).code == 0
     same(tmp_path / "both", whole)
     manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
     assert manifest["repeatable"] == "up to rounding: its shards were made on different machines"
 
 
-def test_shards_that_were_judged_differently_are_not_merged(whole: Path, tmp_path: Path) -> None:
-    for i in (1, 2):
-        evaluate(tmp_path / str(i), *SMALL, "--shard", f"{i}/2")
+def test_shards_that_were_judged_differently_are_not_merged(shards: Path, tmp_path: Path) -> None:
+    copytree(shards / "1", tmp_path / "1")
     assert run("grade", str(tmp_path / "1"), "--grading", "paper").code == 0
-    done = run("merge", str(tmp_path / "both"), str(tmp_path / "1"), str(tmp_path / "2"))
+    done = run("merge", str(tmp_path / "both"), str(tmp_path / "1"), str(shards / "2"))
     assert refused(done, "the shards are judged by answer and paper; `ledlocal grade` makes them alike")
 
 
@@ -190,14 +197,12 @@ def test_batch_and_order_change_nothing(whole: Path, tmp_path: Path) -> None:
     same(tmp_path / "run", whole)
 
 
-def test_shards_are_merged_to_the_same_run(whole: Path, tmp_path: Path) -> None:
-    for i in (1, 2):
-        evaluate(tmp_path / str(i), *SMALL, "--shard", f"{i}/2")
-    done = run("merge", str(tmp_path / "both"), str(tmp_path / "2"), str(tmp_path / "1"))
+def test_shards_are_merged_to_the_same_run(whole: Path, shards: Path, tmp_path: Path) -> None:
+    done = run("merge", str(tmp_path / "both"), str(shards / "2"), str(shards / "1"))
     assert done.code == 0, done
     same(tmp_path / "both", whole)
     assert plan_of(tmp_path / "both" / "run.toml") == plan_of(whole / "run.toml")
-    assert refused(run("merge", str(tmp_path / "one"), str(tmp_path / "1")), "a merge needs each of 1 ... 2 once")
+    assert refused(run("merge", str(tmp_path / "one"), str(shards / "1")), "a merge needs each of 1 ... 2 once")
 
 
 def test_a_forecast_writes_nothing(tmp_path: Path) -> None:

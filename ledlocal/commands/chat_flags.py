@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -33,16 +33,12 @@ SETTINGS = (
 )
 """Flags -> name in Settings. Plain names come first: they set both phases."""
 
-_FLAGS = (
-    click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]", shell_complete=models_and_files),
+_SESSION = (
     click.option("-m", "--model", metavar="MODEL", shell_complete=models_and_files,
                  help="The same as MODEL: a GGUF file, demo, user/repo[:quant], "
                  "ollama:NAME, lmstudio:PUBLISHER/MODEL, or a name of your configuration file. [demo]"),
     click.option("-hf", "--hf-repo", metavar="REPO",
                  help="The same as MODEL, of the Hugging Face hub: user/repo[:quant]."),
-    click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave."),
-    click.option("-f", "--file", type=click.Path(path_type=Path), metavar="FILE",
-                 help="The prompt is the text of FILE."),
     click.option("-sys", "--system-prompt", metavar="TEXT", help="System message."),
     *(click.option(*flags, name.replace(".", "__"), metavar=metavar, help=text, shell_complete=choices)
       for flags, name, metavar, text in SETTINGS),
@@ -67,27 +63,48 @@ _FLAGS = (
                  help="Replaces the file's own."),
     click.option("--think-tags", metavar="START,END", help="Thinking markers, if they are not found."),
     click.option("--reproducible", is_flag=True, help="The same tokens whatever else the engine does (CPU)."),
+    click.option("--continue", "resume", is_flag=True, help="Go on with the last kept conversation."),
+    click.option("--load", metavar="NAME", shell_complete=conversations,
+                 help="Go on with a kept conversation, or one in a .jsonl file."),
+    click.option("--no-save", is_flag=True, help="Do not keep the conversation."),
+    click.option("--offline", is_flag=True, help="Never use the network."),
+)
+"""Of every command that holds a conversation."""
+
+_TERMINAL = (
+    click.option("-p", "--prompt", metavar="PROMPT", help="The same as PROMPT: answer once and leave."),
+    click.option("-f", "--file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="The prompt is the text of FILE."),
     click.option("--show-thinking", type=click.Choice(["auto", "always", "never"]), default="auto",
                  help="auto: unless quiet; never: only counted. [auto]"),
     click.option("--color-by", type=click.Choice(["explored", "confidence", "none"]), default="explored",
                  help="What colours mean. [explored]"),
     click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="[auto]"),
-    click.option("--continue", "resume", is_flag=True, help="Go on with the last kept conversation."),
-    click.option("--load", metavar="NAME", shell_complete=conversations,
-                 help="Go on with a kept conversation, or one in a .jsonl file."),
-    click.option("--no-save", is_flag=True, help="Do not keep the conversation."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     click.option("--trace", type=click.Path(path_type=Path), metavar="FILE",
                  help="A new file: one JSON line per token."),
     click.option("--trace-all", is_flag=True, help="With --trace: look into the layers at every thinking token."),
-    click.option("--offline", is_flag=True, help="Never use the network."),
     click.option("-q", "--quiet", is_flag=True, help="Only the answer."),
     click.option("--print-config", is_flag=True, help="Show every value and where it came from, and leave."),
 )
+"""Of the command that prints as it goes."""
+TERMINAL = ("prompt", "file", "show-thinking", "color-by", "color", "json", "trace", "trace-all", "quiet")
+"""Their long names, those that the configuration file may hold."""
 
 
 def chat_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a function with all flags."""
-    for flag in reversed(_FLAGS):
+    """Decorate `ledlocal chat` with its flags."""
+    words = click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]", shell_complete=models_and_files)
+    return _decorated(command, (words, *_SESSION, *_TERMINAL))
+
+
+def tui_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate `ledlocal tui` with its flags."""
+    words = click.argument("words", nargs=-1, metavar="[MODEL]", shell_complete=models_and_files)
+    return _decorated(command, (words, *_SESSION))
+
+
+def _decorated(command: Callable[..., None], flags: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
+    for flag in reversed(flags):
         command = flag(command)
     return command

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ledlocal.commands.chat import start_engine
 from ledlocal.commands.completion import models_and_files
+from ledlocal.commands.session import start_engine
 from ledlocal.values.errors import BadInput
 from ledlocal.values.params import EngineOptions, Message, MethodName, TapName
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ledlocal.commands.chat_flags import TERMINAL
 from ledlocal.config import Config, read_config
 from ledlocal.safe_text import safe_line
 from ledlocal.terminal import Screen
@@ -72,6 +73,8 @@ def defaults(command: click.Command, config: Config) -> dict[str, Any]:
     found = {}
     for name, value in config.chat.items():
         option = by_name.get(name.replace("_", "-"))
+        if option is None and command.name != "chat" and name.replace("_", "-") in TERMINAL:
+            continue
         if option is None:
             raise BadInput(f"{config.path}: chat.{name} is no flag of ledlocal chat; there are {', '.join(by_name)}")
         if option.is_flag != isinstance(value, bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
@@ -59,9 +60,18 @@ def _tail(problems: int) -> float:
 def _resampled(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means of resamples (RESAMPLES,) of (P,) values: problems with the same value are drawn together."""
     values, counts = np.unique(x, return_counts=True)
-    random, rows = np.random.default_rng(_SEED), max(1, _CHUNK // len(values))
+    if RESAMPLES * len(values) <= _CHUNK:
+        return _drawn(tuple(counts.tolist())) @ values / len(x)
+    random, rows = np.random.default_rng(_SEED), _CHUNK // len(values)
     return np.concatenate([random.multinomial(len(x), counts / len(x), min(rows, RESAMPLES - start)) @ values
                            for start in range(0, RESAMPLES, rows)]) / len(x)
+
+
+@lru_cache(maxsize=4)
+def _drawn(counts: tuple[int, ...]) -> NDArray[np.int64]:
+    """How often each value is drawn in each resample (RESAMPLES, V), from values that so many problems have (V,)."""
+    problems = sum(counts)
+    return np.random.default_rng(_SEED).multinomial(problems, np.array(counts) / problems, RESAMPLES)
 
 
 def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:

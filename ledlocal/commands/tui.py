@@ -1,0 +1,29 @@
+"""`ledlocal tui`: a conversation on a whole screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ledlocal.commands.chat_flags import tui_flags
+from ledlocal.commands.session import settings_of, setup_of, start_engine
+from ledlocal.commands.values import Configured
+from ledlocal.values.errors import BadInput
+
+
+@click.command(cls=Configured)
+@tui_flags
+def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
+    """Talk to MODEL and watch it choose between its layers. [demo]"""
+    import sys
+
+    if len(words) > 1:
+        raise BadInput(f"one word too many: {words[1]!r}; the message is typed on the screen")
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise BadInput("a terminal is needed; `ledlocal chat` works in a pipe, too")
+    settings = settings_of(flags)
+    setup = setup_of(words[0] if words else model or flags["hf_repo"], settings, flags)
+    from ledlocal_tui.app import LedlocalApp
+
+    LedlocalApp(lambda: start_engine(setup.options), settings, setup.conversation, setup.path).run()

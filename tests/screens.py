@@ -1,0 +1,60 @@
+"""Driving the terminal UI without a terminal, on scripted engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fake_engine import FakeEngine
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from ledlocal.conversation import Conversation
+from ledlocal.settings import Settings
+from ledlocal_tui.app import LedlocalApp
+
+WAIT_S = 10.0
+Script = Callable[[LedlocalApp, Pilot[Any]], Awaitable[None]]
+
+
+def drive(script: Script, engine: FakeEngine | Callable[[], FakeEngine], size: tuple[int, int] = (120, 40), *,
+          conversation: Conversation | None = None, path: Path | None = None) -> None:
+    """Run an application, and a script on it once its model is loaded."""
+    start = engine if callable(engine) else lambda: engine
+    app = LedlocalApp(start, Settings(seed=41), conversation or Conversation(model="m"), path)
+
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: app.chat.dialogue is not None or shown(app, "#banner") != "loading ...")
+            await script(app, pilot)
+
+    asyncio.run(run())
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], object]) -> None:
+    """Let the application work until something is true."""
+    end = asyncio.get_running_loop().time() + WAIT_S
+    while not true():
+        assert asyncio.get_running_loop().time() < end, "waited in vain"
+        await pilot.pause(0.02)
+
+
+async def say(app: LedlocalApp, pilot: Pilot[Any], text: str) -> None:
+    """Type a message and have it answered."""
+    await pilot.press(*("space" if letter == " " else letter for letter in text), "enter")
+    await until(pilot, lambda: app.chat.answering is None)
+    await pilot.pause()
+
+
+def shown(app: LedlocalApp, selector: str) -> str:
+    """The text of a Static of the screen in front."""
+    return str(app.screen.query_one(selector, Static).visual)
+
+
+def screen_text(app: LedlocalApp) -> str:
+    """Everything that is on the screen."""
+    width, height = app.size
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips[:height]) if width else ""

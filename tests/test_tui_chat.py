@@ -1,0 +1,273 @@
+"""The chat screen on scripted engines: every key, every state, the numbers shown against the events."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import LOADED, FakeEngine, finished, reply, token
+from screens import drive, say, screen_text, shown, until
+from test_tui_numbers import FORK
+from textual.pilot import Pilot
+from textual.widgets import Markdown
+
+from ledlocal.conversation import Conversation, Turn, read_conversation
+from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.events import Event, Exploration, Notice, Started
+from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.turn import TurnView
+
+EXPLORED = Exploration(2, 1, (1, 0, 1), 0.75)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def thoughtful() -> list[Event]:
+    """Five thinking tokens, two of them explored, one changed; two of an answer."""
+    same = replace(FORK, i=1, changed=False, depth=0, text=" so")
+    tokens = [token("\nI", "thinking", 0), same, token(" think", "thinking", 2), replace(FORK, text=" wait"),
+              token("", "thinking", 4, marker=True), token("**Yes**", "answer", 5), token(".", "answer", 6)]
+    end = replace(finished("**Yes**.", "I so think wait"), thinking_tokens=5, answer_tokens=2, led=EXPLORED,
+                  ids=(7,) * 7)
+    return [Started(1, 0, (1, 2), 0, 0.1), *tokens, end]
+
+
+def test_a_reply_and_its_numbers(engine: FakeEngine) -> None:
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert shown(app, "#status").startswith("tiny · 0/256 tokens · led · temp 0.6 · k 8 · d 8")
+        await say(app, pilot, "well?")
+        counts = shown(app, "#counts").splitlines()
+        assert counts[1:] == ["tokens    5 thinking + 2 answer", "explored  2 · 40.0 %", "changed   1 · 20.0 %"]
+        text = screen_text(app)
+        for words in ("well?", "▾ thinking · 5 tokens", "I so◦ think wait•", "Yes.",
+                      "5 thinking + 2 answer tokens · 28.0 tokens/s · explored 2, changed 1",
+                      "depth   0 ", "        2 ", "1 · 50 %", "last fork ␣wait · token 3 · another",
+                      "␣wait      0.200  0.562"):
+            assert words in text, words
+        assert [request.messages[-1].content for request in engine.requests if request.messages] == ["well?"]
+        assert engine.requests[0].seed == 41 and engine.requests[0].detail == "forks"
+
+    drive(script, engine)
+
+
+def test_a_narrow_terminal_has_two_lines(engine: FakeEngine) -> None:
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "well?")
+        text = screen_text(app)
+        assert "5 thinking + 2 answer" in text and "explored 2, changed 1" in text and "last fork" not in text
+        assert all(len(line) == 80 for line in text.splitlines())
+
+    drive(script, engine, (80, 24))
+
+
+def test_the_conversation_is_kept_and_goes_on(engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    engine.enqueue(reply("Four."))
+    engine.enqueue(reply("Five."))
+    before = Conversation(model="m").with_turn(Turn("1+1?", "Two.", "Hm, hm."))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert "1+1?" in screen_text(app) and "▸ thinking · 2 words" in screen_text(app)
+        await say(app, pilot, "2+2?")
+        assert [turn.answer for turn in read_conversation(path).turns] == ["Two.", "Four."]
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(engine.requests) == 2 and app.chat.answering is None)
+        assert [turn.answer for turn in read_conversation(path).turns] == ["Two.", "Five."]
+        assert engine.requests[1].first_sample == 1 and len(app.screen.query(TurnView)) == 2
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert not app.screen.query(TurnView) and app.chat.dialogue is not None and app.chat.dialogue.path != path
+
+    drive(script, engine, conversation=before, path=path)
+
+
+class Held:
+    """A reply that waits in the middle until it is let go."""
+
+    def __init__(self, engine: FakeEngine, *, died: bool = False) -> None:
+        self.gate = threading.Event()
+        events = thoughtful()
+        rest = [EngineDied("engine died (SIGKILL)")] if died else events[4:]
+        engine.enqueue([*events[:4], lambda: self.gate.wait(10) and None, *rest])
+
+
+def test_stop_and_answer_now(engine: FakeEngine) -> None:
+    held = Held(engine)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("h", "i", "enter")
+        await until(pilot, lambda: "I so◦ think" in screen_text(app))
+        assert "stop" in screen_text(app) and "answer now" in screen_text(app)
+        await pilot.press("ctrl+e")
+        assert engine.answered == 1
+        await pilot.press("m", "enter")  # a second message waits with the user
+        assert shown(app, "#banner") == "it answers; ctrl+c stops it" and app.screen.query_one(Prompt).text == "m"
+        await pilot.press("ctrl+c")
+        assert engine.cancelled
+        held.gate.set()
+        await until(pilot, lambda: "finish: cancelled" in screen_text(app))
+        assert app.chat.dialogue is not None and app.chat.dialogue.conversation.turns[0].ids == (7,) * 7
+        engine.enqueue(thoughtful())
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: len(engine.requests) == 2 and app.chat.answering is None)
+        assert engine.requests[1].continues == (7,) * 7 and len(app.screen.query(TurnView)) == 1
+
+    drive(script, engine)
+
+
+def test_a_dead_engine_costs_no_word_and_another_one_answers(engine: FakeEngine, tmp_path: Path) -> None:
+    second, path = FakeEngine(), tmp_path / "c.jsonl"
+    second.enqueue(reply("Here again."))
+    held = Held(engine, died=True)
+    engines = [engine, second]
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("h", "i", "enter")
+        await until(pilot, lambda: "I so◦ think" in screen_text(app))
+        held.gate.set()
+        await until(pilot, lambda: app.chat.answering is None)
+        assert "engine died (SIGKILL)" in shown(app, "#banner") and engine.closed == 1
+        [turn] = read_conversation(path).turns
+        assert (turn.thinking, turn.finish, len(turn.ids)) == ("I so think", "cancelled", 3)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "Here again." in screen_text(app))
+        assert shown(app, "#banner") == ""
+
+    drive(script, lambda: engines.pop(0), path=path)
+    assert second.closed == 1
+
+
+def test_what_does_not_load_is_said_and_can_be_tried_again(engine: FakeEngine) -> None:
+    tries = [BadInput("m.gguf: no such file"), None]
+
+    def start() -> FakeEngine:
+        if error := tries.pop(0):
+            raise error
+        return engine
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert shown(app, "#banner") == "m.gguf: no such file\nctrl+r tries again"
+        await pilot.press("x", "enter")
+        assert shown(app, "#banner") == "the model is not ready" and app.screen.query_one(Prompt).text == "x"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: app.chat.dialogue is not None)
+        assert shown(app, "#banner") == ""
+
+    drive(script, start)
+
+
+def test_keys_of_the_view(engine: FakeEngine) -> None:
+    engine.enqueue(thoughtful())
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "a")
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert "▸ thinking · 5 tokens" in screen_text(app) and "I so◦" not in screen_text(app)
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert "I so◦ think" in screen_text(app)
+        await pilot.click(".thought-head")
+        assert app.screen.query_one(TurnView).has_class("-folded")
+        await pilot.press("tab", "ctrl+l")  # the click was on the conversation
+        await say(app, pilot, "b")
+        assert [request.detail for request in engine.requests] == ["forks", "all"]
+
+    drive(script, engine)
+
+
+def test_typing(engine: FakeEngine) -> None:
+    for _ in range(2):
+        engine.enqueue(reply("ok"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("a", "ctrl+j", "b", "enter")
+        await until(pilot, lambda: app.chat.answering is None and engine.requests)
+        await say(app, pilot, "c")
+        assert [request.messages[-1].content for request in engine.requests if request.messages] == ["a\nb", "c"]
+        prompt = app.screen.query_one(Prompt)
+        await pilot.press("up")
+        assert prompt.text == "c"
+        await pilot.press("up")
+        assert prompt.text == "a\nb"
+        await pilot.press("down", "down")
+        assert prompt.text == ""
+        await pilot.press("enter")  # nothing to send
+        assert len(engine.requests) == 2
+        await pilot.press("escape")
+        assert app.focused is not None and app.focused.id == "conversation"
+
+    drive(script, engine)
+
+
+def test_foreign_text_obeys_nobody(engine: FakeEngine) -> None:
+    """Neither markup nor control sequences of a model, a file or a notice reach the terminal."""
+    evil = "[red]x[/red]\x1b[2J[@click=app.quit]y[/]"
+    loaded = replace(LOADED, model=replace(LOADED.model, name=evil), notices=(evil,))
+    engine.loaded = loaded
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), Notice(1, evil), token(evil, "thinking", 0), token(evil, "answer", 1),
+                    replace(finished(evil, evil), finish="invalid", reason=evil)])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        text = screen_text(app)
+        assert "\x1b" not in text and text.count("[red]x[/red]␛[2J") >= 4
+
+    drive(script, engine, (200, 40))
+
+
+def test_no_event_is_lost_of_a_long_thought(engine: FakeEngine) -> None:
+    count = 30_000
+    tokens = [replace(token(f" w{i % 10}", "thinking", i), entropy=i / count) for i in range(count)]
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *tokens, replace(finished("", "w"), thinking_tokens=count)])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        assert f"tokens    {count} thinking + 0 answer" in shown(app, "#counts")
+        assert "▾ thinking · 30000 tokens" in next(str(head.visual) for head in app.screen.query(".thought-head"))
+        assert "w9" in screen_text(app)
+
+    drive(script, engine)
+
+
+def test_the_answer_is_markdown(engine: FakeEngine) -> None:
+    engine.enqueue(reply("# Head\n\n- one\n- two"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        assert isinstance(app.screen.query_one(Markdown), Markdown)
+
+    drive(script, engine)
+
+
+def test_the_engine_is_closed_in_the_end(engine: FakeEngine) -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("ctrl+q")
+
+    drive(script, engine)
+    assert engine.closed == 1
+
+
+def test_every_finish_ends_a_reply(engine: FakeEngine) -> None:
+    engine.enqueue([replace(finished("x"), finish="length", reason="the context of 8 tokens is full")])
+    engine.enqueue([])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "a")
+        assert "finish: length (the context of 8 tokens is full)" in screen_text(app)
+        await say(app, pilot, "b")
+        assert "the engine ended a reply without finishing it" in screen_text(app)
+
+    drive(script, engine)

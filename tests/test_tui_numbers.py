@@ -1,0 +1,76 @@
+"""What the terminal UI counts and how it draws it, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fake_engine import token
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from rich.cells import cell_len
+
+from ledlocal.values.events import Candidates
+from ledlocal_tui.bars import bar, sparkline
+from ledlocal_tui.tally import Tally, mixed_entropy, mixture
+from ledlocal_tui.widgets.exploration import candidates_of, counts_of, quoted
+from ledlocal_tui.wrapping import Lines
+
+CANDIDATES = Candidates((7, 8), ("so", " wait"), (12, 10, 9), ((0.6, 0.2), (0.1, 0.3), (0.0, 0.4)), (0.56, 0.68, 0.69))
+FORK = replace(token("wait", "thinking", 3, explored=True, changed=True, candidates=CANDIDATES), depth=2, id=8)
+
+
+def test_a_tally_by_hand() -> None:
+    tally = Tally()
+    plain = token("a", "thinking", 0)
+    for one in (plain, FORK, replace(FORK, changed=False, depth=0), token("b", "answer", 5)):
+        tally.add(one)
+    assert (tally.tokens, tally.thinking, tally.answer, tally.explored, tally.changed) == (4, 3, 1, 2, 1)
+    assert tally.depths == {2: 1, 0: 1} and tally.fork is not None and tally.fork.depth == 0
+    assert tally.entropy == [0.5] * 4 and tally.confidence == [0.75] * 4
+    assert tally.mixed == [None, 0.69, 0.56, None]
+    assert counts_of(tally, 2.0, False) == ["answer    2.0 tokens/s · 2 s", "tokens    3 thinking + 1 answer",
+                                            "explored  2 · 66.7 %", "changed   1 · 33.3 %"]
+    assert counts_of(Tally(), 0.0, True)[2] == "explored  0 · 0.0 %"
+
+
+def test_a_mixture_is_what_was_drawn_from() -> None:
+    """Of (0.6, 0.2) / 0.8, (0.7, 0.5) / 1.2 and (0.7, 0.9) / 1.6 the last one is nearest to a half."""
+    assert_allclose(mixture(FORK), (0.7 / 1.6, 0.9 / 1.6), rtol=1e-4)
+    assert mixed_entropy(FORK) == 0.69
+    final = replace(FORK, candidates=replace(CANDIDATES, posteriors=((0.6, 0.2),), entropy=(0.56,)), depth=None)
+    assert mixture(final) == () and mixed_entropy(final) is None
+    assert [(text, p, mark) for text, p, _, mark in candidates_of(FORK)] == [("so", 0.6, ""), (" wait", 0.2, "◀")]
+
+
+def test_sparklines_and_bars() -> None:
+    assert sparkline([0, 0.5, 1, None, 0.99], 1.0) == "▁▅█ █"
+    assert sparkline([0.0, 0.0], 0.0) == "▁▁"
+    assert [bar(x, 4) for x in (0, 0.001, 0.5, 1, 2)] == ["", "▏", "██", "████", "████"]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("so", "so"), (" so", "␣so"), ("\n", "⏎"), ("\x1b[2J", "␛[2J"),
+                                             ("abcdefghij", "abcde…"), ("", "")])
+def test_tokens_on_one_line(text: str, shown: str) -> None:
+    assert quoted(text, 6) == shown
+
+
+def test_words_of_several_tokens_stay_whole() -> None:
+    lines = Lines(20)
+    for i, text in enumerate(["So ", "I need the ", "pri", "mes", " below 50.\n\nLet me", " list"]):
+        lines.add(text, i)
+    assert ["".join(piece.text for piece in line) for line in lines.lines] == [
+        "So I need the primes", "below 50.", "", "Let me list"]
+    assert [piece.token for piece in lines.lines[0]] == [0, 0, 1, 1, 1, 1, 1, 1, 2, 3]
+
+
+@given(st.lists(st.text("ab \n漢•", max_size=9), max_size=30), st.integers(2, 12))
+def test_no_character_is_lost_and_no_line_is_too_long(texts: list[str], width: int) -> None:
+    lines = Lines(width)
+    for i, text in enumerate(texts):
+        lines.add(text, i)
+    shown = [list(line) for line in lines.lines]
+    assert all(sum(cell_len(piece.text) for piece in line) <= width for line in shown)
+    said = [(piece.token, letter) for line in shown for piece in line for letter in piece.text if letter != " "]
+    assert said == [(i, letter) for i, text in enumerate(texts) for letter in text if letter not in " \n"]

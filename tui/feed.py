@@ -1,0 +1,43 @@
+"""One request at work: its events wait here until the screen takes them."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+from ledlocal.reply import Engine
+from ledlocal.values.errors import LedlocalError
+from ledlocal.values.events import Event
+from ledlocal.values.params import Request
+
+
+class Feed:
+    """Reads an engine in a thread of its own: the model never waits for the screen, and no event is lost."""
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        """Send the request."""
+        self.request = request
+        self.error: LedlocalError | None = None
+        """What ended it early; to be looked at once it has ended."""
+        self._engine = engine
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._done = threading.Event()
+        threading.Thread(target=self._read, name="events of a request", daemon=True).start()
+
+    def take(self) -> list[Event]:
+        """What has come since the last time."""
+        return [self._events.get() for _ in range(self._events.qsize())]
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes, and everything was taken."""
+        return self._done.is_set() and self._events.empty()
+
+    def _read(self) -> None:
+        try:
+            for event in self._engine.generate(self.request):
+                self._events.put(event)
+        except LedlocalError as error:
+            self.error = error
+        finally:
+            self._done.set()

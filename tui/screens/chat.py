@@ -1,0 +1,284 @@
+"""The conversation, and beside it what the model does between its layers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from ledlocal.dialogue import Dialogue, Exchange
+from ledlocal.reply import Partial, Reply
+from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.settings import describe
+from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
+from ledlocal.values.events import Event, Finished, Notice, Prefilled, Started, Token
+from ledlocal_tui.feed import Feed
+from ledlocal_tui.messages import Submitted
+from ledlocal_tui.tally import Tally
+from ledlocal_tui.widgets.exploration import ExplorationPane
+from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.strip import ExplorationStrip
+from ledlocal_tui.widgets.turn import TurnView
+
+if TYPE_CHECKING:
+    from ledlocal_tui.app import LedlocalApp
+
+REDRAWS = 15
+"""Per second, at most."""
+
+
+class Answering:
+    """A reply that is on its way."""
+
+    def __init__(self, exchange: Exchange, feed: Feed, view: TurnView) -> None:
+        self.exchange, self.feed, self.view = exchange, feed, view
+        self.partial, self.tally = Partial(), Tally()
+        self.started: Started | None = None
+        self.finished: Finished | None = None
+        self.began = 0.0
+        """When the first token came."""
+        self.thinking = True
+
+    def take(self, events: list[Event]) -> list[Token]:
+        """Count what came; its tokens."""
+        tokens = []
+        for event in events:
+            if isinstance(event, Token):
+                self.partial.add(event)
+                self.tally.add(event)
+                tokens.append(event)
+            elif isinstance(event, Started):
+                self.started, self.began = event, time.monotonic()
+            elif isinstance(event, Finished):
+                self.finished = event
+        if tokens:
+            self.thinking = tokens[-1].phase == "thinking"
+        return tokens
+
+    @property
+    def seconds(self) -> float:
+        """Since the first token."""
+        return time.monotonic() - self.began if self.began else 0.0
+
+
+class ChatScreen(Screen[None]):
+    """One conversation with one model."""
+
+    app: LedlocalApp
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "stop", "stop", priority=True),
+        Binding("ctrl+e", "answer_now", "answer now", priority=True),
+        Binding("ctrl+t", "fold", "fold", priority=True),
+        Binding("ctrl+l", "layers", "every layer", priority=True),
+        Binding("ctrl+r", "again", "again", priority=True),
+        Binding("ctrl+g", "go_on", "go on", priority=True),
+        Binding("ctrl+n", "start_over", "new", priority=True),
+    ]
+    answering: reactive[Answering | None] = reactive(None, bindings=True)
+    every_layer: reactive[bool] = reactive(False)
+    """Every thinking token is projected, explored or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dialogue: Dialogue | None = None
+        """None until a model is loaded."""
+
+    def compose(self) -> ComposeResult:
+        """Status, conversation and pane, banner, prompt."""
+        yield Static("", id="status", markup=False)
+        with Horizontal(id="body"):
+            yield VerticalScroll(id="conversation", can_focus=True)
+            yield ExplorationPane()
+        yield ExplorationStrip()
+        yield Static("", id="banner", markup=False)
+        yield Prompt()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Ready for a model."""
+        self.query_one(Prompt).focus()
+        self.set_interval(1 / REDRAWS, self._draw)
+        self.say("loading ...")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        busy = self.answering is not None
+        turns = self.dialogue.conversation.turns if self.dialogue else ()
+        if action in ("stop", "answer_now"):
+            return busy
+        if action in ("again", "start_over"):
+            return not busy and (bool(turns) or self.app.engine is None)
+        return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
+
+    async def begin(self, dialogue: Dialogue) -> None:
+        """A model is loaded."""
+        first, self.dialogue = self.dialogue is None, dialogue
+        self.say("")
+        if first:
+            for turn in dialogue.conversation.turns:
+                await self._mount(TurnView(turn))
+        for notice in (*dialogue.loaded.notices, *dialogue.settings.notices(dialogue.loaded)):
+            self.app.notify(safe_line(notice), markup=False)
+        self.show_status()
+        self.refresh_bindings()
+
+    def say(self, text: str) -> None:
+        """In the line above the prompt, until something else is said."""
+        banner = self.query_one("#banner", Static)
+        banner.update(safe_text(text))
+        banner.set_class(bool(text), "-said")
+
+    def show_status(self) -> None:
+        """Model, method and context, on the first line."""
+        if self.dialogue is None:
+            return
+        model, thinking = self.dialogue.loaded.model, self.dialogue.settings.sampling("thinking", self.dialogue.loaded)
+        used = len(self.dialogue.last.finished.ids) + self.dialogue.last.finished.prompt_tokens \
+            if self.dialogue.last else 0
+        self.query_one("#status", Static).update(safe_line(
+            f"{model.name} · {used}/{model.context} tokens · {describe(thinking, 'thinking')} · "
+            f"tap {self.dialogue.loaded.tap}"))
+
+    @on(Submitted)
+    async def ask(self, event: Submitted) -> None:
+        """Answer what the user typed."""
+        if self.dialogue is None or self.answering is not None:
+            self.query_one(Prompt).text = event.text
+            self.say("the model is not ready" if self.dialogue is None else "it answers; ctrl+c stops it")
+            return
+        await self.answer(self.dialogue.new(event.text))
+
+    async def answer(self, exchange: Exchange, view: TurnView | None = None) -> None:
+        """Have a message answered, below `view` if it goes on with what is there."""
+        assert self.dialogue is not None
+        if self.app.engine is None:
+            self.dialogue.cut(exchange, None, Partial())
+            self.say("no engine runs; ctrl+r loads one and answers")
+            return
+        try:
+            request = self.dialogue.request(exchange)
+        except BadInput as error:
+            self.dialogue.cut(exchange, None, Partial())
+            self.say(str(error))
+            return
+        if view is None:
+            view = TurnView(replace(exchange.turn, answer="", thinking=""))
+            await self._mount(view)
+        feed = Feed(self.app.engine, replace(request, detail="all" if self.every_layer else "forks"))
+        self.answering = Answering(exchange, feed, view)
+        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = self.answering.tally
+        self.say("")
+
+    async def _draw(self) -> None:
+        """Show what came since the last time."""
+        now = self.answering
+        if now is None:
+            return
+        ended = now.feed.ended
+        events = now.feed.take()
+        for event in events:
+            if isinstance(event, Notice):
+                self.app.notify(safe_line(event.text), markup=False)
+            elif isinstance(event, Prefilled):
+                self.say(f"reading the prompt: {event.cached} of {event.prompt_tokens} tokens")
+            elif isinstance(event, Started):
+                self.say("")
+        tokens = now.take(events)
+        if tokens:
+            conversation = self.query_one("#conversation", VerticalScroll)
+            follows = conversation.max_scroll_y - conversation.scroll_y <= 1
+            await now.view.extend(tokens)
+            if follows:
+                conversation.scroll_end(animate=False)
+            self.query_one(ExplorationPane).show_progress(now.seconds, now.thinking)
+            self.query_one(ExplorationStrip).show_progress(now.seconds)
+        if ended and not events:
+            await self._end(now)
+
+    async def _end(self, now: Answering) -> None:
+        """The reply has ended, by itself or not."""
+        assert self.dialogue is not None
+        self.answering = None
+        request = now.feed.request
+        if now.finished is None:
+            error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
+            self.dialogue.cut(now.exchange, request, now.partial)
+            await now.view.finish(str(error))
+            self._failed(error)
+            return
+        started = now.started or Started(now.finished.request, now.finished.sample, (), 0, 0.0)
+        reply = Reply(request, started, now.finished)
+        self.dialogue.answered(now.exchange, reply)
+        await now.view.finish(reply.statistics())
+        self.show_status()
+        try:
+            self.dialogue.save()
+        except OutOfResources as error:
+            self.say(str(error))
+        self.refresh_bindings()
+
+    def _failed(self, error: LedlocalError) -> None:
+        if isinstance(error, EngineDied):
+            self.app.drop_engine()
+            self.say(f"{error}\nthe conversation is kept; ctrl+r loads the model again and answers")
+        else:
+            self.say(str(error))
+        self.refresh_bindings()
+
+    async def _mount(self, view: TurnView) -> None:
+        conversation = self.query_one("#conversation", VerticalScroll)
+        await conversation.mount(view)
+        conversation.scroll_end(animate=False)
+
+    def action_stop(self) -> None:
+        """End the reply; what was said of it stays."""
+        if self.app.engine is not None:
+            self.app.engine.cancel()
+
+    def action_answer_now(self) -> None:
+        """End the thinking."""
+        if self.app.engine is not None:
+            self.app.engine.answer_now()
+
+    def action_fold(self) -> None:
+        """Fold or unfold every thought."""
+        views = list(self.query(TurnView))
+        folded = any(not view.has_class("-folded") for view in views)
+        for view in views:
+            view.fold(folded)
+
+    def action_layers(self) -> None:
+        """From the next reply on, look into the layers at every thinking token, or only where it explores."""
+        self.every_layer = not self.every_layer
+        self.app.notify("every thinking token is projected from the next answer on: slower" if self.every_layer else
+                        "only explored tokens are projected", markup=False)
+
+    async def action_again(self) -> None:
+        """Answer the last message again; after the engine died, with a new one."""
+        if self.app.engine is None:
+            self.say("loading ...")
+            self.app.load()
+        elif self.dialogue is not None and self.dialogue.conversation.turns:
+            await self.query(TurnView).last().remove()
+            await self.answer(self.dialogue.repeated())
+
+    async def action_go_on(self) -> None:
+        """Go on with the last answer where it was stopped."""
+        if self.dialogue is not None:
+            await self.answer(self.dialogue.continued(), self.query(TurnView).last())
+
+    async def action_start_over(self) -> None:
+        """A new conversation."""
+        if self.dialogue is not None:
+            self.dialogue.start_over()
+            await self.query(TurnView).remove()
+            self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
+            self.refresh_bindings()

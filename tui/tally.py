@@ -1,0 +1,66 @@
+"""What the tokens of one reply come to so far: the numbers that the exploration pane shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ledlocal.methods.led import explore
+from ledlocal.values.events import Token
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts and series of a reply. Series have one place per token, in the order of the tokens."""
+
+    thinking: int = 0
+    answer: int = 0
+    explored: int = 0
+    changed: int = 0
+    projected: int = 0
+    depths: Counter[int] = field(default_factory=Counter)
+    """Explored tokens by chosen depth."""
+    entropy: list[float] = field(default_factory=list)
+    """Nats, of the final layer over the full vocabulary."""
+    mixed: list[float | None] = field(default_factory=list)
+    """Nats, of the chosen mixture over the candidates; None where nothing was projected."""
+    confidence: list[float] = field(default_factory=list)
+    """p_top1."""
+    fork: Token | None = None
+    """The last token that was explored."""
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        self.thinking += token.phase == "thinking"
+        self.answer += token.phase == "answer"
+        self.explored += token.explored
+        self.changed += token.changed
+        self.entropy.append(token.entropy)
+        self.confidence.append(token.confidence)
+        self.mixed.append(mixed_entropy(token))
+        self.projected += token.depth is not None
+        if token.explored:
+            self.fork = token
+            if token.depth is not None:
+                self.depths[token.depth] += 1
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return self.thinking + self.answer
+
+
+def mixed_entropy(token: Token) -> float | None:
+    """Nats, of the mixture that was chosen for a token; None if its layers were not looked at."""
+    if token.depth is None or token.candidates is None or token.depth >= len(token.candidates.entropy):
+        return None
+    return token.candidates.entropy[token.depth]
+
+
+def mixture(token: Token) -> tuple[float, ...]:
+    """(k,) what an explored token was drawn from: the chosen mixture of layers; empty if none was looked at."""
+    if token.candidates is None or len(token.candidates.posteriors) < 2:
+        return ()
+    return tuple(explore(np.array([token.candidates.posteriors])).distribution[0].tolist())

@@ -1,0 +1,142 @@
+"""What a reply's tokens come to, while it comes: counts, entropy and confidence per token, depths, the last fork."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Static
+
+from ledlocal.safe_text import safe_line
+from ledlocal.values.events import Token
+from ledlocal_tui.bars import bar, sparkline
+from ledlocal_tui.tally import Tally, mixture
+
+LABEL = 10
+"""Columns before a value."""
+FORK_SHOWN = 6
+"""Candidates of the last fork."""
+
+
+class Series(Widget):
+    """Sparklines of the last tokens: one column each, a gap where a token was not projected."""
+
+    DEFAULT_CSS = "Series { height: 3; }"
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
+
+    def render(self) -> str:
+        """Three lines, on the scale of what is seen."""
+        room = max(1, self.size.width - LABEL - 5)
+        entropy, mixed = self.tally.entropy[-room:], self.tally.mixed[-room:]
+        top = max([*entropy, *(one for one in mixed if one is not None)], default=0.0)
+        confidence = self.tally.confidence[-room:]
+        last = f" {confidence[-1]:.2f}" if confidence else ""
+        return "\n".join([
+            f"{'entropy':{LABEL}}{sparkline(entropy, top)}" + (f" {top:.1f}" if entropy else ""),
+            f"{'  mixed':{LABEL}}{sparkline(mixed, top)}",
+            f"{'p_top1':{LABEL}}{sparkline(confidence, 1.0)}{last}"])
+
+
+class Depths(Widget):
+    """Explored tokens by chosen depth."""
+
+    DEFAULT_CSS = "Depths { height: auto; }"
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
+
+    def render(self) -> str:
+        """One line per depth that was chosen."""
+        depths = self.tally.depths
+        if not depths:
+            return f"{'depth':{LABEL}}-"
+        most, total = max(depths.values()), depths.total()
+        room = max(1, self.size.width - LABEL - 12)
+        return "\n".join(
+            f"{'depth' if i == 0 else '':{LABEL - 3}}{depth:2} "
+            f"{bar(depths[depth] / most, room)} {depths[depth]} · {100 * depths[depth] / total:.0f} %"
+            for i, depth in enumerate(sorted(depths)))
+
+
+class Fork(Widget):
+    """The last explored token: its candidates in the final layer, and in the mixture that it was drawn from."""
+
+    DEFAULT_CSS = "Fork { height: auto; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"fork--drawn", "fork--dim"}
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
+
+    def render(self) -> Content:
+        """A head, and one line per candidate."""
+        token = self.tally.fork
+        if token is None or token.candidates is None:
+            return Content("last fork -")
+        drawn, dim = (self.get_visual_style(name, partial=True) for name in ("fork--drawn", "fork--dim"))
+        lines = [Content(f"last fork {quoted(token.text, 16)} · token {token.i} · "
+                         f"{'another' if token.changed else 'the same'}"),
+                 Content.styled(f"{'':{LABEL}}{'final':>6} {'drawn from':>12}", dim)]
+        for text, final, mixed, mark in candidates_of(token)[:FORK_SHOWN]:
+            line = f"{quoted(text, LABEL - 2):{LABEL}}{final:6.3f} {mixed:6.3f} {bar(mixed, 5):5}{mark}"
+            lines.append(Content.styled(line, drawn) if mark else Content(line))
+        return Content("\n").join(lines)
+
+
+class ExplorationPane(Widget):
+    """Everything about the reply at hand."""
+
+    tally: reactive[Tally | None] = reactive(None, recompose=True)
+    """Of the reply that is shown; None before the first one."""
+
+    def compose(self) -> ComposeResult:
+        """Parts that draw themselves from the tally."""
+        if self.tally is None:
+            yield Static("Nothing was said yet.", classes="hint")
+            return
+        yield Static("", id="counts", markup=False)
+        yield Series(self.tally)
+        yield Depths(self.tally)
+        yield Fork(self.tally)
+
+    def show_progress(self, seconds: float, thinking: bool) -> None:
+        """Draw what came meanwhile. `seconds` since the first token."""
+        if self.tally is None:
+            return
+        for counts in self.query("#counts").results(Static):
+            counts.update("\n".join(counts_of(self.tally, seconds, thinking)))
+        for part in self.query("Series, Depths, Fork"):
+            part.refresh(layout=not isinstance(part, Series))
+
+
+def counts_of(tally: Tally, seconds: float, thinking: bool) -> list[str]:
+    """Lines of numbers: phase and speed, tokens, explored and changed with their shares of the thinking tokens."""
+    speed = f"{tally.tokens / seconds:.1f} tokens/s" if seconds > 0 else ""
+    whole = max(1, tally.thinking)
+    return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed} · {seconds:.0f} s",
+            f"{'tokens':{LABEL}}{tally.thinking} thinking + {tally.answer} answer",
+            f"{'explored':{LABEL}}{tally.explored} · {100 * tally.explored / whole:.1f} %",
+            f"{'changed':{LABEL}}{tally.changed} · {100 * tally.changed / whole:.1f} %"]
+
+
+def candidates_of(token: Token) -> list[tuple[str, float, float, str]]:
+    """Text, probability in the final layer and in the mixture, and a mark where it was drawn."""
+    if token.candidates is None:
+        return []
+    final = token.candidates.posteriors[0]
+    mixed = mixture(token) or final
+    return [(text, p, q, "◀" if one == token.id else "") for one, text, p, q in zip(
+        token.candidates.ids, token.candidates.texts, final, mixed, strict=True)]
+
+
+def quoted(text: str, most: int) -> str:
+    """A token's text on one line, white space seen, in at most so many characters."""
+    shown = safe_line(text) if text.strip() == text and text else safe_line(text.replace("\n", "⏎").replace(" ", "␣"))
+    return shown if len(shown) <= most else shown[:most - 1] + "…"

@@ -1,0 +1,62 @@
+"""The message being typed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.events import Key
+from textual.widgets import TextArea
+
+from ledlocal_tui.messages import Submitted
+
+NEW_LINE = ("shift+enter", "alt+enter", "ctrl+j")
+"""Terminals differ in which of them they tell from Enter."""
+
+
+class Prompt(TextArea):
+    """Enter sends; Up and Down at its edges go through what was sent before."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "send", priority=True),
+        Binding("escape", "leave", "keys"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt", placeholder="Ask something", show_line_numbers=False, tab_behavior="focus",
+                         compact=True, highlight_cursor_line=False)
+        self._sent: list[str] = []
+        self._at = 0
+        """Which of them is shown; their number: none."""
+
+    def action_send(self) -> None:
+        """Hand the message over."""
+        text = self.text.strip()
+        if text:
+            self._sent.append(text)
+            self._at = len(self._sent)
+            self.clear()
+            self.post_message(Submitted(text))
+
+    def action_leave(self) -> None:
+        """To the conversation, where single letters are keys."""
+        self.screen.query_one("#conversation").focus()
+
+    async def _on_key(self, event: Key) -> None:
+        if event.key in NEW_LINE:
+            event.prevent_default().stop()
+            self.insert("\n")
+        elif event.key == "up" and self.cursor_location[0] == 0 and self._at > 0:
+            event.prevent_default().stop()
+            self._show(self._at - 1)
+        elif event.key == "down" and self.cursor_location[0] == self.document.line_count - 1 and (
+                self._at < len(self._sent)):
+            event.prevent_default().stop()
+            self._show(self._at + 1)
+        else:
+            await super()._on_key(event)
+
+    def _show(self, which: int) -> None:
+        self._at = which
+        self.text = self._sent[which] if which < len(self._sent) else ""
+        self.move_cursor(self.document.end)

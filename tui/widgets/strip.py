@@ -1,0 +1,35 @@
+"""The exploration pane of a narrow terminal: two lines."""
+
+from __future__ import annotations
+
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from ledlocal_tui.bars import sparkline
+from ledlocal_tui.tally import Tally
+
+
+class ExplorationStrip(Widget):
+    """Counts, and confidence token by token."""
+
+    DEFAULT_CSS = "ExplorationStrip { height: 2; }"
+    tally: reactive[Tally | None] = reactive(None)
+    """Of the reply that is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+
+    def show_progress(self, seconds: float) -> None:
+        """Draw what came meanwhile. `seconds` since the first token."""
+        self._seconds = seconds
+        self.refresh()
+
+    def render(self) -> str:
+        """Both lines."""
+        if self.tally is None:
+            return ""
+        t = self.tally
+        speed = f" · {t.tokens / self._seconds:.0f}/s" if self._seconds > 0 else ""
+        counts = f"{t.thinking} thinking + {t.answer} answer{speed} · explored {t.explored}, changed {t.changed}"
+        return f"{counts}\np_top1 {sparkline(t.confidence[-max(1, self.size.width - 7):], 1.0)}"

@@ -1,0 +1,118 @@
+"""Text token by token: marks on explored ones, a cursor, and no slower at the thirty thousandth token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.events import Click
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ledlocal.safe_text import safe_text
+from ledlocal.values.events import Token
+from ledlocal_tui.wrapping import Lines
+
+SAME, CHANGED = "◦", "•"
+"""Behind an explored token: it came out the same as without exploring; another one was drawn."""
+_TAB = " " * 4
+
+
+class TokenText(Widget):
+    """Tokens as they come, wrapped between words. Only lines that are seen are drawn."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "token-text--plain", "token-text--same", "token-text--changed", "token-text--forced", "token-text--cursor"}
+
+    class Picked(Message):
+        """The user clicked on a token."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+            """Its place among the tokens of this text."""
+
+    def __init__(self, tokens: Iterable[Token] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.tokens: list[Token] = []
+        self._wrapped = Lines(80)
+        self._cursor: int | None = None
+        self.extend(tokens)
+
+    def extend(self, tokens: Iterable[Token]) -> None:
+        """Add tokens at the end."""
+        before = len(self._wrapped.lines)
+        for token in tokens:
+            self._wrapped.add(_shown(token, blank=not self.tokens), len(self.tokens))
+            self.tokens.append(token)
+        if not self.is_mounted:
+            return
+        if len(self._wrapped.lines) != before:
+            self.refresh(layout=True)
+        else:
+            self.refresh(Region(0, before - 1, self.size.width, 1))
+
+    @property
+    def cursor(self) -> int | None:
+        """Index of the token that is pointed at; None: none is."""
+        return self._cursor
+
+    @cursor.setter
+    def cursor(self, index: int | None) -> None:
+        self._cursor = index
+        self.refresh()
+
+    def line_of(self, index: int) -> int:
+        """Line on which a token stands, or would if it has no text."""
+        return next((y for y, line in enumerate(self._wrapped.lines) if line and line[-1].token >= index),
+                    len(self._wrapped.lines) - 1)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the text takes at this width."""
+        if width != self._wrapped.width and width > 0:
+            self._wrapped = Lines(width)
+            for i, token in enumerate(self.tokens):
+                self._wrapped.add(_shown(token, blank=i == 0), i)
+        return len(self._wrapped.lines)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the text."""
+        line = self._wrapped.lines[y] if y < len(self._wrapped.lines) else []
+        styles = {name: self.get_component_rich_style(f"token-text--{name}")
+                  for name in ("plain", "same", "changed", "forced", "cursor")}
+        segments = [Segment(piece.text, styles[self._kind(piece.token)]) for piece in line]
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _kind(self, index: int) -> str:
+        token = self.tokens[index]
+        if index == self._cursor:
+            return "cursor"
+        if token.explored:
+            return "changed" if token.changed else "same"
+        return "forced" if token.forced else "plain"
+
+    def on_click(self, event: Click) -> None:
+        """Point at what was clicked on."""
+        place = event.get_content_offset(self)
+        if place is None or place.y >= len(self._wrapped.lines):
+            return
+        column = 0
+        for piece in self._wrapped.lines[place.y]:
+            column += piece.width
+            if place.x < column:
+                self.post_message(self.Picked(piece.token))
+                return
+
+
+def _shown(token: Token, blank: bool) -> str:
+    """Its text and sign; `blank`: nothing stands before it, so white space is left out."""
+    text = safe_text(token.text).replace("\t", _TAB)
+    if blank:
+        text = text.lstrip()
+    if not token.explored or token.marker:
+        return text
+    core = text.rstrip()
+    return f"{core}{CHANGED if token.changed else SAME}{text[len(core):]}"

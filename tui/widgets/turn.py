@@ -1,0 +1,94 @@
+"""One turn of a conversation: the message, the thought, the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Click
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from ledlocal.conversation import Turn
+from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.values.events import Token
+from ledlocal_tui.widgets.token_text import TokenText
+
+
+class TurnView(Vertical):
+    """A message and its answer. Tokens of this session carry marks; what was read from a file is text."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+        self.tokens: list[Token] = []
+        """All of the reply, in the order of their positions."""
+        self._stream: MarkdownStream | None = None
+        self._said = bool(turn.answer)
+
+    def compose(self) -> ComposeResult:
+        """Message, thought, answer, and how it ended."""
+        yield Static(safe_text(self.turn.user), classes="user", markup=False)
+        yield Static("", classes="thought-head")
+        yield TokenText(classes="thought") if not self.turn.thinking else Static(
+            safe_text(self.turn.thinking), classes="thought", markup=False)
+        yield Markdown(safe_text(self.turn.answer), classes="answer", open_links=False)
+        yield TokenText(classes="tokens")
+        yield Static("", classes="end", markup=False)
+
+    def on_mount(self) -> None:
+        """A thought that is over is folded."""
+        self.set_class(bool(self.turn.thinking), "-folded")
+        self.set_class(not self.turn.thinking, "-thoughtless")
+        self._name_thought()
+
+    @property
+    def thought(self) -> TokenText | None:
+        """The thought as tokens; None if it was read from a file."""
+        return next(iter(self.query(".thought").results(TokenText)), None)
+
+    async def extend(self, tokens: Sequence[Token]) -> None:
+        """Show more tokens of the reply."""
+        self.tokens += tokens
+        thoughts = [token for token in tokens if token.phase == "thinking"]
+        answers = [token for token in tokens if token.phase == "answer"]
+        if thoughts and self.thought is not None:
+            self.remove_class("-thoughtless")
+            self.thought.extend(thoughts)
+            self._name_thought()
+        if answers:
+            self.query_one(".tokens", TokenText).extend(answers)
+            text = "".join(token.text for token in answers)
+            if not self._said:
+                text = text.lstrip()
+            if text:
+                self._said = True
+                if self._stream is None:
+                    self._stream = Markdown.get_stream(self.query_one(Markdown))
+                await self._stream.write(safe_text(text))
+
+    async def finish(self, words: str) -> None:
+        """The reply has ended; `words`: the line under it."""
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        self.query_one(".end", Static).update(safe_line(words))
+        self._name_thought()
+
+    def fold(self, folded: bool | None = None) -> None:
+        """Hide or show the thought; None: the other way round."""
+        self.set_class(not self.has_class("-folded") if folded is None else folded, "-folded")
+        self._name_thought()
+
+    @on(Click, ".thought-head")
+    def toggle(self) -> None:
+        """Fold by mouse."""
+        self.fold()
+
+    def _name_thought(self) -> None:
+        count = len(self.thought.tokens) if self.thought is not None else 0
+        sign = "▸" if self.has_class("-folded") else "▾"
+        text = f"{count} tokens" if count else f"{len(self.turn.thinking.split())} words"
+        self.query_one(".thought-head", Static).update(f"{sign} thinking · {text}")
