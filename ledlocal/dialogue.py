@@ -63,14 +63,15 @@ class Dialogue:
         """The last message, its answer to go on where it was stopped."""
         return Exchange(self.conversation.undone(), self.conversation.turns[-1])
 
-    def forked(self, ids: tuple[int, ...], thinking: str, answer: str) -> Exchange:
-        """The last message, its answer to go on behind `ids`, which say `thinking` and `answer`.
+    def forked(self, turn: int, ids: tuple[int, ...], thinking: str, answer: str) -> Exchange:
+        """The message of a turn, its answer to go on behind `ids`, which say `thinking` and `answer`.
 
         What was said stays in its file; the branch is kept in one of its own.
         """
-        last = replace(self.conversation.turns[-1], ids=ids, thinking=thinking, answer=answer, finish="cancelled")
+        turns = self.conversation.turns
         self._leave_file()
-        return Exchange(self.conversation.undone(), last)
+        return Exchange(replace(self.conversation, turns=turns[:turn]), replace(
+            turns[turn], ids=ids, thinking=thinking, answer=answer, finish="cancelled"))
 
     def request(self, exchange: Exchange) -> Request:
         """What is asked of the engine. Raises BadInput."""

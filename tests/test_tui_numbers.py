@@ -30,9 +30,9 @@ def test_a_tally_by_hand() -> None:
     assert tally.depths == {2: 1, 0: 1} and tally.fork is not None and tally.fork.depth == 0
     assert tally.entropy == [0.5] * 4 and tally.confidence == [0.75] * 4
     assert tally.mixed == [None, 0.69, 0.56, None]
-    assert counts_of(tally, 2.0, False) == ["answer    2.0 tokens/s · 2 s", "tokens    3 thinking + 1 answer",
+    assert counts_of(tally, 2.0, 2.0, False) == ["answer    2.0 tokens/s · 2 s", "tokens    3 thinking + 1 answer",
                                             "explored  2 · 66.7 %", "changed   1 · 33.3 %"]
-    assert counts_of(Tally(), 0.0, True)[2] == "explored  0 · 0.0 %"
+    assert counts_of(Tally(), 0.0, 0.0, True)[2] == "explored  0 · 0.0 %"
 
 
 def test_a_mixture_is_what_was_drawn_from() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -19,13 +19,15 @@ from ledlocal.reply import Partial, Reply
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.settings import describe
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
-from ledlocal.values.events import Event, Finished, Notice, Prefilled, Started, Token
+from ledlocal.values.events import Notice, Prefilled, Started
+from ledlocal_tui.answering import Answering, ids_of, look, text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
-from ledlocal_tui.tally import Tally
+from ledlocal_tui.screens.inspector import Fork, Inspector
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.strip import ExplorationStrip
+from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 if TYPE_CHECKING:
@@ -33,40 +35,6 @@ if TYPE_CHECKING:
 
 REDRAWS = 15
 """Per second, at most."""
-
-
-class Answering:
-    """A reply that is on its way."""
-
-    def __init__(self, exchange: Exchange, feed: Feed, view: TurnView) -> None:
-        self.exchange, self.feed, self.view = exchange, feed, view
-        self.partial, self.tally = Partial(), Tally()
-        self.started: Started | None = None
-        self.finished: Finished | None = None
-        self.began = 0.0
-        """When the first token came."""
-        self.thinking = True
-
-    def take(self, events: list[Event]) -> list[Token]:
-        """Count what came; its tokens."""
-        tokens = []
-        for event in events:
-            if isinstance(event, Token):
-                self.partial.add(event)
-                self.tally.add(event)
-                tokens.append(event)
-            elif isinstance(event, Started):
-                self.started, self.began = event, time.monotonic()
-            elif isinstance(event, Finished):
-                self.finished = event
-        if tokens:
-            self.thinking = tokens[-1].phase == "thinking"
-        return tokens
-
-    @property
-    def seconds(self) -> float:
-        """Since the first token."""
-        return time.monotonic() - self.began if self.began else 0.0
 
 
 class ChatScreen(Screen[None]):
@@ -81,6 +49,8 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+r", "again", "again", priority=True),
         Binding("ctrl+g", "go_on", "go on", priority=True),
         Binding("ctrl+n", "start_over", "new", priority=True),
+        Binding("f2", "inspect", "inspect"),
+        Binding("i", "inspect", show=False),
     ]
     answering: reactive[Answering | None] = reactive(None, bindings=True)
     every_layer: reactive[bool] = reactive(False)
@@ -116,6 +86,8 @@ class ChatScreen(Screen[None]):
             return busy
         if action in ("again", "start_over"):
             return not busy and (bool(turns) or self.app.engine is None)
+        if action == "inspect":
+            return not busy and self._inspected() is not None
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
     async def begin(self, dialogue: Dialogue) -> None:
@@ -173,6 +145,7 @@ class ChatScreen(Screen[None]):
             view = TurnView(replace(exchange.turn, answer="", thinking=""))
             await self._mount(view)
         feed = Feed(self.app.engine, replace(request, detail="all" if self.every_layer else "forks"))
+        view.request = view.request or feed.request
         self.answering = Answering(exchange, feed, view)
         self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = self.answering.tally
         self.say("")
@@ -198,8 +171,8 @@ class ChatScreen(Screen[None]):
             await now.view.extend(tokens)
             if follows:
                 conversation.scroll_end(animate=False)
-            self.query_one(ExplorationPane).show_progress(now.seconds, now.thinking)
-            self.query_one(ExplorationStrip).show_progress(now.seconds)
+            self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking)
+            self.query_one(ExplorationStrip).show_progress(now.speed)
         if ended and not events:
             await self._end(now)
 
@@ -274,6 +247,48 @@ class ChatScreen(Screen[None]):
         """Go on with the last answer where it was stopped."""
         if self.dialogue is not None:
             await self.answer(self.dialogue.continued(), self.query(TurnView).last())
+
+    def _inspected(self) -> TurnView | None:
+        """The last turn that has tokens."""
+        return next((view for view in reversed(list(self.query(TurnView))) if view.tokens), None)
+
+    async def action_inspect(self) -> None:
+        """Look at the last reply token by token."""
+        if view := self._inspected():
+            first = next((i for i, token in enumerate(view.tokens) if token.explored), 0)
+            await self._inspect(view, first)
+
+    @on(TokenText.Picked)
+    async def inspect_picked(self, event: TokenText.Picked) -> None:
+        """Look at the token that was clicked on."""
+        view = next((one for one in event.control.ancestors if isinstance(one, TurnView)), None)
+        if view is not None and self.answering is None:
+            await self._inspect(view, view.tokens.index(event.control.tokens[event.index]))
+
+    async def _inspect(self, view: TurnView, at: int) -> None:
+        engine, request = self.app.engine, view.request
+        project = None if engine is None or request is None else partial(look, engine, request, view.tokens)
+
+        async def branch(fork: Fork | None) -> None:
+            if fork is not None:
+                await self._branch(view, fork)
+
+        await self.app.push_screen(Inspector(view.tokens, at, project), branch)
+
+    async def _branch(self, view: TurnView, fork: Fork) -> None:
+        """Go on with another token; the conversation up to now stays in its file."""
+        assert self.dialogue is not None
+        views = list(self.query(TurnView))
+        place = views.index(view)
+        exchange = self.dialogue.forked(place, ids_of(fork.tokens), text_of(fork.tokens, "thinking"),
+                                        text_of(fork.tokens, "answer"))
+        for old in views[place:]:
+            await old.remove()
+        fresh = TurnView(replace(exchange.turn, answer="", thinking=""))
+        fresh.request = view.request
+        await self._mount(fresh)
+        await fresh.extend(fork.tokens)
+        await self.answer(exchange, fresh)
 
     async def action_start_over(self) -> None:
         """A new conversation."""

@@ -106,21 +106,20 @@ class ExplorationPane(Widget):
         yield Depths(self.tally)
         yield Fork(self.tally)
 
-    def show_progress(self, seconds: float, thinking: bool) -> None:
-        """Draw what came meanwhile. `seconds` since the first token."""
+    def show_progress(self, seconds: float, speed: float, thinking: bool) -> None:
+        """Draw what came meanwhile. `seconds` since the first token, `speed` in tokens per second."""
         if self.tally is None:
             return
         for counts in self.query("#counts").results(Static):
-            counts.update("\n".join(counts_of(self.tally, seconds, thinking)))
+            counts.update("\n".join(counts_of(self.tally, seconds, speed, thinking)))
         for part in self.query("Series, Depths, Fork"):
             part.refresh(layout=not isinstance(part, Series))
 
 
-def counts_of(tally: Tally, seconds: float, thinking: bool) -> list[str]:
+def counts_of(tally: Tally, seconds: float, speed: float, thinking: bool) -> list[str]:
     """Lines of numbers: phase and speed, tokens, explored and changed with their shares of the thinking tokens."""
-    speed = f"{tally.tokens / seconds:.1f} tokens/s" if seconds > 0 else ""
     whole = max(1, tally.thinking)
-    return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed} · {seconds:.0f} s",
+    return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed:.1f} tokens/s · {seconds:.0f} s",
             f"{'tokens':{LABEL}}{tally.thinking} thinking + {tally.answer} answer",
             f"{'explored':{LABEL}}{tally.explored} · {100 * tally.explored / whole:.1f} %",
             f"{'changed':{LABEL}}{tally.changed} · {100 * tally.changed / whole:.1f} %"]

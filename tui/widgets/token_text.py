@@ -30,10 +30,15 @@ class TokenText(Widget):
     class Picked(Message):
         """The user clicked on a token."""
 
-        def __init__(self, index: int) -> None:
+        def __init__(self, text: TokenText, index: int) -> None:
             super().__init__()
-            self.index = index
-            """Its place among the tokens of this text."""
+            self.text, self.index = text, index
+            """Its place among the tokens of `text`."""
+
+        @property
+        def control(self) -> TokenText:
+            """Whose token it is."""
+            return self.text
 
     def __init__(self, tokens: Iterable[Token] = (), *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -103,7 +108,7 @@ class TokenText(Widget):
         for piece in self._wrapped.lines[place.y]:
             column += piece.width
             if place.x < column:
-                self.post_message(self.Picked(piece.token))
+                self.post_message(self.Picked(self, piece.token))
                 return
 
 

@@ -14,6 +14,7 @@ from textual.widgets.markdown import MarkdownStream
 from ledlocal.conversation import Turn
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.events import Token
+from ledlocal.values.params import Request
 from ledlocal_tui.widgets.token_text import TokenText
 
 
@@ -25,6 +26,8 @@ class TurnView(Vertical):
         self.turn = turn
         self.tokens: list[Token] = []
         """All of the reply, in the order of their positions."""
+        self.request: Request | None = None
+        """What was asked for it; None if it was read from a file."""
         self._stream: MarkdownStream | None = None
         self._said = bool(turn.answer)
 

@@ -1,0 +1,78 @@
+"""A reply that is on its way, and what is asked again about one that has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ledlocal.dialogue import Exchange
+from ledlocal.reply import Engine, Partial
+from ledlocal.values.events import Event, Finished, Phase, Started, Token
+from ledlocal.values.params import Request, Sampling
+from ledlocal_tui.feed import Feed
+from ledlocal_tui.tally import Tally
+from ledlocal_tui.widgets.turn import TurnView
+
+
+class Answering:
+    """A reply that is on its way."""
+
+    def __init__(self, exchange: Exchange, feed: Feed, view: TurnView) -> None:
+        self.exchange, self.feed, self.view = exchange, feed, view
+        self.partial, self.tally = Partial(), Tally()
+        self.started: Started | None = None
+        self.finished: Finished | None = None
+        self.began = 0.0
+        """When the first token came."""
+        self.thinking = True
+        for token in view.tokens:  # it goes on
+            self.tally.add(token)
+        self._before = self.tally.tokens
+
+    def take(self, events: list[Event]) -> list[Token]:
+        """Count what came; its tokens."""
+        tokens = []
+        for event in events:
+            if isinstance(event, Token):
+                self.partial.add(event)
+                self.tally.add(event)
+                tokens.append(event)
+            elif isinstance(event, Started):
+                self.started, self.began = event, time.monotonic()
+            elif isinstance(event, Finished):
+                self.finished = event
+        if tokens:
+            self.thinking = tokens[-1].phase == "thinking"
+        return tokens
+
+    @property
+    def seconds(self) -> float:
+        """Since the first token."""
+        return time.monotonic() - self.began if self.began else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Tokens per second since then."""
+        return (self.tally.tokens - self._before) / self.seconds if self.seconds else 0.0
+
+
+def ids_of(tokens: Sequence[Token]) -> tuple[int, ...]:
+    """What a reply that goes on behind these tokens begins with."""
+    return tuple(token.id for token in tokens)
+
+
+def text_of(tokens: Sequence[Token], phase: Phase) -> str:
+    """What they say in one phase, without the white space around it."""
+    return "".join(token.text for token in tokens if token.phase == phase).strip()
+
+
+def look(engine: Engine, request: Request, tokens: Sequence[Token], at: int) -> Feed:
+    """Have the layers at a token looked at, whatever drew it: what stands before it is read again."""
+    return Feed(engine, replace(
+        request, continues=request.continues + ids_of(tokens[:at]), max_tokens=1, detail="all",
+        thinking=_everywhere(request.thinking), answer=_everywhere(request.answer)))
+
+
+def _everywhere(sampling: Sampling) -> Sampling:
+    return replace(sampling, method="led", led=replace(sampling.led, scope="all"))
