@@ -10,6 +10,7 @@ from test_engine import DEMO, Run, both, one, opened, puzzle, sampled
 
 from ledlocal import Engine
 from ledlocal.values.errors import BadInput
+from ledlocal.values.events import Event, Finished, Token
 from ledlocal.values.params import Request, Sampling
 
 HOT = both(Sampling("led", temperature=1.0))
@@ -69,3 +70,44 @@ def test_what_cannot_go_on_is_refused(demo: Engine) -> None:
         demo.submit(puzzle(continues=(5, -1)))
     with pytest.raises(BadInput, match="tokens long, and the context holds"):
         demo.submit(puzzle(continues=(5,) * 600))
+
+
+@pytest.fixture(scope="module")
+def exact() -> Iterator[Engine]:
+    with opened(DEMO, slots=2, reproducible=True) as engine:
+        yield engine
+
+
+def test_a_reproducible_reply_goes_on_bit_for_bit(exact: Engine) -> None:
+    """Not only the same tokens: the same probabilities, whoever decodes beside it."""
+    request = puzzle(max_tokens=120, seed=3, detail="all", **HOT)
+    whole = one(exact, request)
+    for stop in (1, 2, 9, len(whole.ids) // 2, len(whole.ids) - 1):
+        exact.submit(puzzle(max_tokens=30, seed=stop, problem="beside", **HOT))
+        *rest, end = exact.generate(replace(request, continues=whole.ids[:stop], max_tokens=120 - stop))
+        assert [replace(token, request=0) for token in rest if isinstance(token, Token)] == [
+            replace(token, request=0) for token in whole.tokens[stop:]]
+        assert isinstance(end, Finished) and (end.ids, end.continued) == (whole.ids, stop)
+        list(iter_events(exact))
+
+
+@pytest.mark.parametrize("stop", [3, 7, 8, 12])
+def test_the_budget_of_a_reproducible_reply_counts_from_the_beginning(exact: Engine, stop: int) -> None:
+    test_the_budget_counts_from_the_beginning(exact, stop)
+
+
+def test_answer_now_waits_for_what_is_known(exact: Engine) -> None:
+    begun = one(exact, puzzle(max_tokens=20, seed=3, **HOT))
+    assert begun.tokens[-1].phase == "thinking"
+    number = exact.submit(puzzle(max_tokens=20, seed=3, continues=begun.ids, **HOT))
+    exact.step()
+    exact.answer_now(number)
+    tokens = [event for event in iter_events(exact) if isinstance(event, Token)]
+    assert tokens[0].i == 20 and tokens[0].forced and tokens[0].marker
+    assert tokens[-1].phase == "answer"
+
+
+def iter_events(engine: Engine) -> Iterator[Event]:
+    while engine.busy:
+        yield from engine.step()
+    yield from engine.step()  # those that waited for a reader

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fake_engine import FakeEngine, finished, token
-from numpy.testing import assert_allclose
 from screens import drive, say, screen_text, shown, until
 from test_tui_chat import thoughtful
 from test_tui_numbers import FORK
@@ -148,17 +146,14 @@ def tokens_of(feed: Feed) -> list[Token]:
 
 
 def test_layers_that_are_looked_at_later_are_those_of_a_trace(demo: Worker) -> None:
-    """Up to rounding: the prefix is read in one batch, and was generated token by token."""
+    """Bit for bit: a reproducible engine decodes the prefix token by token, as it was generated."""
     plain, traced = tokens_of(Feed(demo, REQUEST)), tokens_of(Feed(demo, replace(REQUEST, detail="all")))
     assert ids_of(plain) == ids_of(traced)
     unseen = [i for i, one in enumerate(plain) if one.candidates is None and one.phase == "thinking" and not one.marker]
     assert len(unseen) > 20
     for at in unseen[:3] + unseen[-3:]:
         [found] = tokens_of(look(demo, REQUEST, plain, at))
-        mine, theirs = found.candidates, traced[at].candidates
-        assert mine is not None and theirs is not None and found.id == traced[at].id
-        assert (mine.ids[:2], mine.texts[:2], mine.layers) == (theirs.ids[:2], theirs.texts[:2], theirs.layers)
-        assert_allclose(np.array(mine.posteriors)[:, :2], np.array(theirs.posteriors)[:, :2], atol=2e-3)
+        assert (found.id, found.depth, found.candidates) == (traced[at].id, traced[at].depth, traced[at].candidates)
 
 
 def test_a_fork_goes_on_as_if_it_had_always_been_so(demo: Worker) -> None:

@@ -34,7 +34,7 @@ class Engine:
         self._tap = self._session.tap
         self._kv = KvCache(context, self._session.cache_bytes // context.n_seq_max)
         self._scheduler = Scheduler(self._kv, context.n_seq_max, options, self._session.model.needs_output)
-        self._lens = options.lens
+        self._lens, self._exact = options.lens, options.reproducible
         self._chooser = Chooser(self._tap, self._session.vocabulary, self._session.model.n_layer)
         self._turn = threading.RLock()
         """Whose turn it is to use the library."""
@@ -86,7 +86,7 @@ class Engine:
         for sample in range(request.first_sample, request.first_sample + request.n):
             self._scheduler.queue.append(Sequence(
                 self._next_id, sample, request, prompt.ids, prompt.tracker(), self._session.vocabulary,
-                self._session.model.n_layer, room))
+                self._session.model.n_layer, room, exact=self._exact))
         return self._next_id
 
     def _check(self, request: Request) -> None:
@@ -224,7 +224,11 @@ class Engine:
 
     def _advance(self, final: FinalLayer, sequences: dict[int, Sequence]) -> list[Event]:
         """Give every sequence its next token, and retire those that end."""
-        events: list[Event] = []
+        replaying = [sequence for sequence in sequences.values() if sequence.replays]
+        sequences = {row: sequence for row, sequence in sequences.items() if not sequence.replays}
+        events: list[Event] = [sequence.replay() for sequence in replaying]
+        if not sequences:
+            return events
         sound = np.isfinite(final.logsumexp) & np.isfinite(final.entropy)
         live = {row: sequence for row, sequence in sequences.items() if sound[row]}
         chosen = self._chooser.choose(final, live)

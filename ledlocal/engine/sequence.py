@@ -10,7 +10,7 @@ from ledlocal.methods.led import layers_of
 from ledlocal.methods.thinking import ThinkingTracker
 from ledlocal.runtime.llama import now
 from ledlocal.runtime.vocabulary import Vocabulary
-from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Started, Token
+from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Prefilled, Started, Token
 from ledlocal.values.params import Request, Sampling
 
 
@@ -18,10 +18,16 @@ class Sequence:
     """A prompt, the tokens generated for it, and the state that chooses how the next one is drawn."""
 
     def __init__(self, request_id: int, sample: int, request: Request, prompt: tuple[int, ...],
-                 tracker: ThinkingTracker, vocabulary: Vocabulary, n_layer: int, room: int) -> None:
+                 tracker: ThinkingTracker, vocabulary: Vocabulary, n_layer: int, room: int, *, exact: bool) -> None:
+        """`exact`: what the request continues is decoded token by token, as it was when it was drawn.
+
+        A batch of several tokens takes other kernels, and rounds otherwise.
+        """
         self.request_id, self.sample, self.request = request_id, sample, request
-        self.prompt = prompt + request.continues
+        self.prompt = prompt + (() if exact else request.continues)
         """What is prefilled."""
+        self._replay = deque(request.continues if exact else ())
+        """Tokens that are known, and still to be decoded."""
         self._origin = len(prompt)
         self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
         self._transcript = Transcript(request.stop)
@@ -37,10 +43,11 @@ class Sequence:
         self._thinks_no_more = False
         self._prefill_s = 0.0
         self._decode_start: float | None = None
+        self._replay_start: float | None = None
         self._explored = self._changed = self._in_scope = 0
         self._depths = [0] * (1 + max(len(layers_of(one.led, n_layer)) for one in (request.thinking, request.answer)))
         self._confidence = 0.0
-        for token in request.continues:
+        for token in () if exact else request.continues:
             self._take(token)
 
     @property
@@ -82,6 +89,19 @@ class Sequence:
         """Coin and token of the next position."""
         return uniforms(self.request.seed, self.request.problem, self.sample, len(self.ids))
 
+    @property
+    def replays(self) -> bool:
+        """The next token is known already."""
+        return bool(self._replay)
+
+    def replay(self) -> Prefilled:
+        """Take the next known token."""
+        self._take(self._replay.popleft())
+        if not self._replay:
+            self._keep_budget()
+        known = self._origin + len(self.ids)
+        return Prefilled(self.request_id, self.sample, known, self._origin + len(self.request.continues))
+
     def answer_now(self) -> None:
         """No more thinking: it ends at the next token, and so does any that the model begins again."""
         self._thinks_no_more = True
@@ -89,7 +109,7 @@ class Sequence:
 
     def force_answer(self) -> None:
         """End thinking at the next token."""
-        if self.thinking and not self.forced:
+        if self.thinking and not self.forced and not self._replay:
             marker = list(self._tracker.force())
             begun = next((n for n in range(len(marker) - 1, 0, -1) if self.ids[-n:] == marker[:n]), 0)
             self.forced.extend(marker[begun:])
@@ -105,10 +125,15 @@ class Sequence:
         self._prefill_s += seconds
 
     def start(self) -> Started | None:
-        """The event of the first decode; None afterwards."""
+        """The event of the first decode that draws a token; None before and afterwards."""
         if self._decode_start is not None:
             return None
+        if self._replay:
+            self._replay_start = self._replay_start or now()
+            return None
         self._decode_start = now()
+        if self._replay_start is not None:
+            self._prefill_s += self._decode_start - self._replay_start
         self._keep_budget()
         return Started(self.request_id, self.sample, self.prompt[:self._origin], self.reused, self._prefill_s)
 
