@@ -45,7 +45,7 @@ async def say(app: LedlocalApp, pilot: Pilot[Any], text: str) -> None:
     """Type a message and have it answered."""
     await pilot.press(*("space" if letter == " " else letter for letter in text), "enter")
     await until(pilot, lambda: app.chat.answering is None)
-    await pilot.pause()
+    await pilot.pause(0.1)
 
 
 def shown(app: LedlocalApp, selector: str) -> str:

@@ -47,6 +47,7 @@ def test_a_reply_and_its_numbers(engine: FakeEngine) -> None:
         await say(app, pilot, "well?")
         counts = shown(app, "#counts").splitlines()
         assert counts[1:] == ["tokens    5 thinking + 2 answer", "explored  2 · 40.0 %", "changed   1 · 20.0 %"]
+        await until(pilot, lambda: "last fork ␣wait" in screen_text(app))
         text = screen_text(app)
         for words in ("well?", "▾ thinking · 5 tokens", "I so◦ think wait•", "Yes.",
                       "5 thinking + 2 answer tokens · 28.0 tokens/s · explored 2, changed 1",
@@ -64,6 +65,7 @@ def test_a_narrow_terminal_has_two_lines(engine: FakeEngine) -> None:
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "well?")
+        await until(pilot, lambda: "5 thinking + 2 answer" in screen_text(app))
         text = screen_text(app)
         assert "5 thinking + 2 answer" in text and "explored 2, changed 1" in text and "last fork" not in text
         assert all(len(line) == 80 for line in text.splitlines())
@@ -78,11 +80,12 @@ def test_the_conversation_is_kept_and_goes_on(engine: FakeEngine, tmp_path: Path
     before = Conversation(model="m").with_turn(Turn("1+1?", "Two.", "Hm, hm."))
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
-        assert "1+1?" in screen_text(app) and "▸ thinking · 2 words" in screen_text(app)
+        await until(pilot, lambda: "1+1?" in screen_text(app) and "▸ thinking · 2 words" in screen_text(app))
         await say(app, pilot, "2+2?")
         assert [turn.answer for turn in read_conversation(path).turns] == ["Two.", "Four."]
         await pilot.press("ctrl+r")
         await until(pilot, lambda: len(engine.requests) == 2 and app.chat.answering is None)
+        await pilot.pause(0.1)
         assert [turn.answer for turn in read_conversation(path).turns] == ["Two.", "Five."]
         assert engine.requests[1].first_sample == 1 and len(app.screen.query(TurnView)) == 2
         await pilot.press("ctrl+n")
@@ -108,7 +111,7 @@ def test_stop_and_answer_now(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await pilot.press("h", "i", "enter")
         await until(pilot, lambda: "I so◦ think" in screen_text(app))
-        assert "stop" in screen_text(app) and "answer now" in screen_text(app)
+        await until(pilot, lambda: "stop" in screen_text(app) and "answer now" in screen_text(app))
         await pilot.press("ctrl+e")
         assert engine.answered == 1
         await pilot.press("m", "enter")  # a second message waits with the user
@@ -174,11 +177,9 @@ def test_keys_of_the_view(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "a")
         await pilot.press("ctrl+t")
-        await pilot.pause()
-        assert "▸ thinking · 5 tokens" in screen_text(app) and "I so◦" not in screen_text(app)
+        await until(pilot, lambda: "▸ thinking · 5 tokens" in screen_text(app) and "I so◦" not in screen_text(app))
         await pilot.press("ctrl+t")
-        await pilot.pause()
-        assert "I so◦ think" in screen_text(app)
+        await until(pilot, lambda: "I so◦ think" in screen_text(app))
         await pilot.click(".thought-head")
         assert app.screen.query_one(TurnView).has_class("-folded")
         await pilot.press("tab", "ctrl+l")  # the click was on the conversation

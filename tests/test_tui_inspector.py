@@ -39,7 +39,7 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "well?")
         await pilot.press("f2")
-        await pilot.pause()
+        await until(pilot, lambda: isinstance(app.screen, Inspector))
         inspector = app.screen
         assert isinstance(inspector, Inspector) and inspector.at == 1  # the first explored token
         for key, place in (("right", 2), ("left", 1), ("n", 3), ("p", 1), ("end", 6), ("home", 0), ("left", 0)):
@@ -48,7 +48,7 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
         await pilot.press("p")
         assert shown(app, "#said") == "no explored token there"
         await pilot.press("n", "n")
-        await pilot.pause()
+        await until(pilot, lambda: "token 3 · 7 shown" in screen_text(app) and "◀ drawn from" in screen_text(app))
         text = screen_text(app)
         for words in ("token 3 · 7 shown · ␣wait · thinking",
                       "coin 0.250 · explored: another token than the final layer's · draw 0.500",
@@ -56,8 +56,7 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
                       "L9    ▁ 0.000  ▄ 0.400  H 0.690 ◀ drawn from"):
             assert words in text, words
         await pilot.press("escape")
-        await pilot.pause()
-        assert app.screen is app.chat
+        await until(pilot, lambda: app.screen is app.chat)
 
     drive(script, engine)
 
@@ -80,8 +79,7 @@ def test_layers_of_a_token_that_was_not_projected(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "well?")
         await pilot.press("f2", "right")
-        await pilot.pause()
-        assert "Its layers were not looked at." in screen_text(app)
+        await until(pilot, lambda: "Its layers were not looked at." in screen_text(app))
         await pilot.press("l")
         await until(pilot, lambda: "L10   ▁ 0.100  ▃ 0.300  H 0.680 ◀ largest" in screen_text(app))
         asked = engine.requests[1]
@@ -103,9 +101,8 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         await say(app, pilot, "well?")
         await pilot.press("f2", "n", "up", "f")
         await until(pilot, lambda: len(engine.requests) == 2 and app.chat.answering is None)
-        await pilot.pause()
         assert engine.requests[1].continues == (7, 8, 7, 7)  # ids of FORK are 8; its first candidate is 7
-        assert "I so◦ thinkso then" in screen_text(app)
+        await until(pilot, lambda: "I so◦ thinkso then" in screen_text(app))
         assert [turn.answer for turn in read_conversation(path).turns] == ["**Yes**."]
         assert app.chat.dialogue is not None and app.chat.dialogue.path is not None
         assert [turn.answer for turn in read_conversation(app.chat.dialogue.path).turns] == ["No."]

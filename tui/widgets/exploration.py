@@ -96,12 +96,20 @@ class ExplorationPane(Widget):
     tally: reactive[Tally | None] = reactive(None, recompose=True)
     """Of the reply that is shown; None before the first one."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts = ""
+
+    def watch_tally(self) -> None:
+        """Another reply."""
+        self._counts = ""
+
     def compose(self) -> ComposeResult:
         """Parts that draw themselves from the tally."""
         if self.tally is None:
             yield Static("Nothing was said yet.", classes="hint")
             return
-        yield Static("", id="counts", markup=False)
+        yield Static(self._counts, id="counts", markup=False)  # a short reply may have ended before this is there
         yield Series(self.tally)
         yield Depths(self.tally)
         yield Fork(self.tally)
@@ -110,8 +118,9 @@ class ExplorationPane(Widget):
         """Draw what came meanwhile. `seconds` since the first token, `speed` in tokens per second."""
         if self.tally is None:
             return
+        self._counts = "\n".join(counts_of(self.tally, seconds, speed, thinking))
         for counts in self.query("#counts").results(Static):
-            counts.update("\n".join(counts_of(self.tally, seconds, speed, thinking)))
+            counts.update(self._counts)
         for part in self.query("Series, Depths, Fork"):
             part.refresh(layout=not isinstance(part, Series))
 

@@ -44,6 +44,8 @@ class TokenText(Widget):
         super().__init__(id=id, classes=classes)
         self.tokens: list[Token] = []
         self._wrapped = Lines(80)
+        self._blank = True
+        """Nothing is to be seen yet."""
         self._cursor: int | None = None
         self.extend(tokens)
 
@@ -51,7 +53,7 @@ class TokenText(Widget):
         """Add tokens at the end."""
         before = len(self._wrapped.lines)
         for token in tokens:
-            self._wrapped.add(_shown(token, blank=not self.tokens), len(self.tokens))
+            self._wrap(token, len(self.tokens))
             self.tokens.append(token)
         if not self.is_mounted:
             return
@@ -78,10 +80,17 @@ class TokenText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as the text takes at this width."""
         if width != self._wrapped.width and width > 0:
-            self._wrapped = Lines(width)
+            self._wrapped, self._blank = Lines(width), True
             for i, token in enumerate(self.tokens):
-                self._wrapped.add(_shown(token, blank=i == 0), i)
+                self._wrap(token, i)
         return len(self._wrapped.lines)
+
+    def _wrap(self, token: Token, index: int) -> None:
+        text = _shown(token)
+        if self._blank:
+            text = text.lstrip()
+        self._blank = self._blank and not text
+        self._wrapped.add(text, index)
 
     def render_line(self, y: int) -> Strip:
         """One line of the text."""
@@ -112,11 +121,9 @@ class TokenText(Widget):
                 return
 
 
-def _shown(token: Token, blank: bool) -> str:
-    """Its text and sign; `blank`: nothing stands before it, so white space is left out."""
+def _shown(token: Token) -> str:
+    """Its text and sign."""
     text = safe_text(token.text).replace("\t", _TAB)
-    if blank:
-        text = text.lstrip()
     if not token.explored or token.marker:
         return text
     core = text.rstrip()
