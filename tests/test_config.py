@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from fake_engine import FakeEngine, reply
 
 import ledlocal.commands.chat as chat_command
 from ledlocal import cli
+from ledlocal.commands.chat_flags import TERMINAL
+from ledlocal.commands.tui import tui
+from ledlocal.commands.values import long_name
 from ledlocal.config import read_config
 from ledlocal.models import DEMO
 from ledlocal.values.errors import BadInput
@@ -154,3 +158,10 @@ def test_bash_completes(tmp_path: Path, config: Path) -> None:
     assert complete("ledlocal models in", tmp_path) == {"info"}
     assert "compopt default" in complete("ledlocal chat ./sl", tmp_path)
     assert "--reasoning-budget" in complete("ledlocal chat --reasoning", tmp_path)
+
+
+def test_what_a_screen_does_not_take_is_known() -> None:
+    """The configuration file is one for both: flags that only `chat` has are passed over by `tui`."""
+    mine, theirs = ({long_name(one) for one in command.params if isinstance(one, click.Option)}
+                    for command in (chat_command.chat, tui))
+    assert mine - theirs == {*TERMINAL, "print-config"} and theirs <= mine

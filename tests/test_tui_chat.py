@@ -143,9 +143,15 @@ def test_a_dead_engine_costs_no_word_and_another_one_answers(engine: FakeEngine,
         assert "engine died (SIGKILL)" in shown(app, "#banner") and engine.closed == 1
         [turn] = read_conversation(path).turns
         assert (turn.thinking, turn.finish, len(turn.ids)) == ("I so think", "cancelled", 3)
+        await say(app, pilot, "lost?")
+        assert shown(app, "#banner") == "no engine runs; ctrl+r loads the model again"
+        assert [turn.user for turn in read_conversation(path).turns] == ["hi", "lost?"]
+        assert len(app.screen.query(TurnView)) == 2
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: shown(app, "#banner") == "")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: "Here again." in screen_text(app))
-        assert shown(app, "#banner") == ""
+        assert [turn.answer for turn in read_conversation(path).turns] == ["", "Here again."]
 
     drive(script, lambda: engines.pop(0), path=path)
     assert second.closed == 1

@@ -65,14 +65,11 @@ class LedlocalApp(App[None]):
         """A dialogue begins, or goes on with a new engine."""
         self.engine = event.engine
         dialogue = self.chat.dialogue
-        again = dialogue is not None
         if dialogue is None:
             dialogue = Dialogue(event.engine.loaded, self._settings, self._conversation, self._path,
                                 lambda text: self.notify(safe_line(text), markup=False))
         dialogue.loaded = event.engine.loaded
         await self.chat.begin(dialogue)
-        if again and dialogue.conversation.turns:
-            await self.chat.action_again()
 
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:

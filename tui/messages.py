@@ -18,7 +18,7 @@ class EngineLoaded(Message):
 
 @dataclass
 class EngineFailed(Message):
-    """A model did not load, or its process died."""
+    """A model did not load."""
 
     reason: str
 

@@ -19,7 +19,6 @@ class Tally:
     answer: int = 0
     explored: int = 0
     changed: int = 0
-    projected: int = 0
     depths: Counter[int] = field(default_factory=Counter)
     """Explored tokens by chosen depth."""
     entropy: list[float] = field(default_factory=list)
@@ -40,7 +39,6 @@ class Tally:
         self.entropy.append(token.entropy)
         self.confidence.append(token.confidence)
         self.mixed.append(mixed_entropy(token))
-        self.projected += token.depth is not None
         if token.explored:
             self.fork = token
             if token.depth is not None:

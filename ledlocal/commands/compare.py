@@ -22,11 +22,13 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     """
     from ledlocal.evals.comparison import alphas, between, to_text, within
     from ledlocal.evals.run import read_cells
+    from ledlocal.evals.summary import Cell
     from ledlocal.evals.tables import alpha_tables, comparison_tables, lines
     from ledlocal.terminal import Console
     from ledlocal.values.errors import BadInput
 
     plan, cells = read_cells(run)
+    others: list[Cell] = []
     if other is None:
         found, slopes = within(plan, cells, margin / 100), list(alphas(cells, plan.samples))
     else:
@@ -38,8 +40,8 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
         click.echo(to_text(found, slopes, margin / 100))
         return
     console = Console()
-    if not all(cell.complete for cell in cells):
-        console.note("the run is not complete: what is compared are problems that have all samples")
+    if not all(cell.complete for cell in chain(cells, others)):
+        console.note("a run is not complete: what is compared are problems that have all samples")
     if not found:
         raise BadInput(f"{run}: nothing in it can be compared: no two methods, or no sample that has a grade")
     for line in lines(chain(comparison_tables(found), alpha_tables(slopes))):

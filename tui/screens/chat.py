@@ -131,19 +131,19 @@ class ChatScreen(Screen[None]):
     async def answer(self, exchange: Exchange, view: TurnView | None = None) -> None:
         """Have a message answered, below `view` if it goes on with what is there."""
         assert self.dialogue is not None
-        if self.app.engine is None:
-            self.dialogue.cut(exchange, None, Partial())
-            self.say("no engine runs; ctrl+r loads one and answers")
-            return
+        if view is None:  # whatever comes of it: there is a view for every turn
+            view = TurnView(replace(exchange.turn, answer="", thinking=""))
+            await self._mount(view)
         try:
             request = self.dialogue.request(exchange)
         except BadInput as error:
             self.dialogue.cut(exchange, None, Partial())
             self.say(str(error))
             return
-        if view is None:
-            view = TurnView(replace(exchange.turn, answer="", thinking=""))
-            await self._mount(view)
+        if self.app.engine is None:
+            self.dialogue.cut(exchange, request, Partial())
+            self.say("no engine runs; ctrl+r loads the model again")
+            return
         feed = Feed(self.app.engine, replace(request, detail="all" if self.every_layer else "forks"))
         view.request = view.request or feed.request
         self.answering = Answering(exchange, feed, view)
@@ -201,7 +201,7 @@ class ChatScreen(Screen[None]):
     def _failed(self, error: LedlocalError) -> None:
         if isinstance(error, EngineDied):
             self.app.drop_engine()
-            self.say(f"{error}\nthe conversation is kept; ctrl+r loads the model again and answers")
+            self.say(f"{error}\nthe conversation is kept; ctrl+r loads the model again")
         else:
             self.say(str(error))
         self.refresh_bindings()
@@ -235,7 +235,7 @@ class ChatScreen(Screen[None]):
                         "only explored tokens are projected", markup=False)
 
     async def action_again(self) -> None:
-        """Answer the last message again; after the engine died, with a new one."""
+        """Answer the last message again; while no engine runs, load one."""
         if self.app.engine is None:
             self.say("loading ...")
             self.app.load()

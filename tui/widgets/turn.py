@@ -38,7 +38,6 @@ class TurnView(Vertical):
         yield TokenText(classes="thought") if not self.turn.thinking else Static(
             safe_text(self.turn.thinking), classes="thought", markup=False)
         yield Markdown(safe_text(self.turn.answer), classes="answer", open_links=False)
-        yield TokenText(classes="tokens")
         yield Static("", classes="end", markup=False)
 
     def on_mount(self) -> None:
@@ -62,7 +61,6 @@ class TurnView(Vertical):
             self.thought.extend(thoughts)
             self._name_thought()
         if answers:
-            self.query_one(".tokens", TokenText).extend(answers)
             text = "".join(token.text for token in answers)
             if not self._said:
                 text = text.lstrip()
