@@ -178,8 +178,6 @@ class PluginTap:
 
     def topk(self) -> FinalLayer:
         """The final layer's list, R rows."""
-        assert self._context is not None
-        self._context.synchronize()
         self._check()
         rows, top = self._rows, self._top
         ids = ggml.read(self._ids, (rows, top), np.int32)
@@ -191,6 +189,9 @@ class PluginTap:
         return final_layer(ids, logits, self._inv_temp, logsumexp, entropy, top == self._vocabulary)
 
     def _check(self) -> None:
+        """Wait for the decode: the projection has a stream of its own on a GPU, and would read what is not yet there."""
+        assert self._context is not None
+        self._context.synchronize()
         if self._error is not None:
             raise self._error
         # every active sequence's sampler is called once per ubatch, so one ubatch means as many calls as rows
