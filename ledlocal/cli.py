@@ -27,6 +27,7 @@ COMMANDS = {
     "samples": "What the model said in a run: counts per problem, samples in full.",
     "merge": "Join the shards of a run.",
     "lens": "Measure every layer while a model thinks.",
+    "bench": "How fast a model speaks here, and what looking into its layers costs.",
     "trace": "Show a recorded trace, token by token.",
     "build": "Compile the patched llama.cpp.",
     "doctor": "What works here, what does not, and the command that mends it.",

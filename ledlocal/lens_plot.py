@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from ledlocal.lens import BINS, KS, SURE, Curves
 from ledlocal.lens_report import Report
 from ledlocal.safe_text import safe_line
 from ledlocal.statistics.interval import Estimate
+from ledlocal.text_file import require_new
 from ledlocal.values.errors import BadInput, OutOfResources
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MARKERS = ("o", "s", "^", "D", "v")
 """Of the values of k, from dark to light."""
 
 
-def require_new(path: Path) -> None:
+def require_plot(path: Path) -> None:
     """Raise BadInput unless a plot can be drawn and `path` is a new .svg or .png file in a folder that is there."""
     try:
         import matplotlib  # noqa: F401
@@ -35,10 +35,7 @@ def require_new(path: Path) -> None:
         raise BadInput("--plot needs the extra `plot`: pip install 'ledlocal[plot]'") from None
     if path.suffix.lower() not in SUFFIXES:
         raise BadInput(f"{path}: a plot is a {' or '.join(SUFFIXES)} file")
-    if os.path.lexists(path):
-        raise BadInput(f"{path} exists; choose another name")
-    if not os.path.isdir(path.parent):
-        raise BadInput(f"{path.parent}: no such folder")
+    require_new(path)
 
 
 def draw(report: Report, path: Path) -> None:

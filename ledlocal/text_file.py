@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, OutOfResources
 
 LARGEST = 64 << 20
 """Bytes; more is no text that anything here reads."""
@@ -52,3 +53,27 @@ def read_text(path: Path, most: int = LARGEST) -> str:
         return data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not a text file in UTF-8") from None
+
+
+def require_new(path: Path) -> None:
+    """Raise BadInput unless nothing has this name in a folder that is there."""
+    if os.path.lexists(path):
+        raise BadInput(f"{path} exists; choose another name")
+    if not os.path.isdir(path.parent):
+        raise BadInput(f"{path.parent}: no such folder")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file, text in UTF-8: whole, or not at all. Raises OutOfResources."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise OutOfResources(f"cannot write {path}: {error.strerror}") from None

@@ -77,7 +77,7 @@ def test_a_broken_template_that_nobody_uses_is_a_note(tmp_path: Path) -> None:
 
 def test_an_assert_of_the_library_starts_no_debugger() -> None:
     """llama.cpp would start gdb and print to the terminal; the worker's environment forbids it."""
-    script = ("from ledlocal.worker.server import prepare_process; prepare_process(); "
+    script = ("from ledlocal.worker.process import prepare_process; prepare_process(); "
               "from ledlocal.runtime.library import C; C._lib.ggml_abort(b'here.c', 1, b'on purpose')")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == -6 and "here.c:1: on purpose" in done.stderr

@@ -163,17 +163,17 @@ def report() -> Report:
 
 def test_plots(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
-    from ledlocal.lens_plot import draw, require_new
+    from ledlocal.lens_plot import draw, require_plot
 
     for name, begins in (("a.png", b"\x89PNG"), ("a.SVG", b"<?xml")):
-        require_new(tmp_path / name)
+        require_plot(tmp_path / name)
         draw(report, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(begins)
         with pytest.raises(BadInput, match="exists"):
-            require_new(tmp_path / name)
+            require_plot(tmp_path / name)
     for path, said in ((tmp_path / "a.pdf", r"\.svg or \.png"), (tmp_path / "no" / "a.png", "no such folder")):
         with pytest.raises(BadInput, match=said):
-            require_new(path)
+            require_plot(path)
 
 
 def test_a_layer_without_numbers_is_in_every_view(report: Report) -> None:

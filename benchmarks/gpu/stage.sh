@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE | profile SHAPE |
-# evaluate NAME ARGUMENTS. Each takes under 9 minutes and leaves its results in $OUT. `build` leaves the compiled
-# libraries there, too, in parts (lib.*):
-# put into .gpu/ they spare the next machine 5 minutes.
+# One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE NAME ARGUMENTS |
+# profile SHAPE BATCH | evaluate NAME ARGUMENTS. Each takes under 9 minutes and leaves its results in $OUT. `build` leaves
+# the compiled libraries there, too, in parts (lib.*): put into .gpu/ they spare the next machine 5 minutes.
 #
-#     benchmarks/gpu/stage.sh build && benchmarks/gpu/stage.sh taps && benchmarks/gpu/stage.sh speed qwen3-4b
+#     benchmarks/gpu/stage.sh build && benchmarks/gpu/stage.sh taps
+#     benchmarks/gpu/stage.sh speed qwen3-4b h100 --batch 1,128
 #
 # CUDA=off rehearses everything on the CPU.
 set -euo pipefail
@@ -58,19 +58,22 @@ model() {
     [ -f "$work/$1.gguf" ] || python3 benchmarks/synthetic_model.py "$1" "$work/$1.gguf"
 }
 
-# BATCHES="1:native 8:plugin ...": sequences side by side, and the tap
+# SHAPE NAME and the arguments of `ledlocal bench`, which shows what it has after $LIMIT seconds
 speed() {
-    model "$1"
-    for run in ${BATCHES:-128:native 32:native 1:plugin 128:plugin 8:native 64:native 1:native}; do
-        python3 benchmarks/engine_speed.py "$work/$1.gguf" --batch "${run%:*}" --tap "${run#*:}" --device \
-            --context "${CONTEXT:-512}" --rounds "${ROUNDS:-3}" --tokens "${TOKENS:-48}" | tee -a "$OUT/speed-$1.txt"
-    done
+    shape=$1 name=$2
+    shift 2
+    model "$shape"
+    timeout -s INT "${LIMIT:-480}" ledlocal bench "$work/$shape.gguf" "$@" --out "$OUT/bench-$name.json" | tee "$OUT/bench-$name.txt" || true
 }
 
+# SHAPE BATCH: what our own Python takes of a step, and where
 profile() {
     model "$1"
-    python3 -m cProfile -s tottime benchmarks/engine_speed.py "$work/$1.gguf" --batch "${2:-128}" --tap native \
-        --memory standard --tokens 100 | head -50 | tee "$OUT/profile-$1.txt"
+    for method in standard led; do
+        python3 benchmarks/python_per_step.py "$work/$1.gguf" --batch "$2" --method $method --coin 0.07 --detail none
+        python3 -m cProfile -s tottime benchmarks/python_per_step.py "$work/$1.gguf" --batch "$2" --method $method \
+            --coin 0.07 --detail none | head -50
+    done | tee "$OUT/profile-$1-$2.txt"
 }
 
 # NAME and the arguments of `ledlocal eval`: shards side by side on one GPU, resumed if they are there already

@@ -23,7 +23,8 @@ def compare(run: Path, other: Path | None, margin: float, as_json: bool) -> None
     from ledlocal.evals.comparison import alphas, between, to_text, within
     from ledlocal.evals.run import read_cells
     from ledlocal.evals.summary import Cell
-    from ledlocal.evals.tables import alpha_tables, comparison_tables, lines
+    from ledlocal.evals.tables import alpha_tables, comparison_tables
+    from ledlocal.tables import lines
     from ledlocal.terminal import Console
     from ledlocal.values.errors import BadInput
 

@@ -103,7 +103,8 @@ def _tell(path: Path, summary: dict[str, Any], console: Console) -> None:
     from ledlocal.evals.comparison import within
     from ledlocal.evals.report import caveats, said
     from ledlocal.evals.run import read_cells
-    from ledlocal.evals.tables import lines, summary_tables
+    from ledlocal.evals.tables import summary_tables
+    from ledlocal.tables import lines
 
     for line in lines(summary_tables(summary)):
         console.out.line(line)

@@ -17,7 +17,8 @@ def grade(run: Path, grading: str | None) -> None:
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run import regrade
     from ledlocal.evals.run_folder import PLAN, RunFolder
-    from ledlocal.evals.tables import lines, summary_tables
+    from ledlocal.evals.tables import summary_tables
+    from ledlocal.tables import lines
     from ledlocal.terminal import Console
 
     console = Console()

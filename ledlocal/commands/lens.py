@@ -69,9 +69,9 @@ def lens(model: str | None, as_json: bool, plot: Path | None, **flags: Any) -> N
     console = Console()
     settings = _settings(flags)
     if plot is not None:
-        from ledlocal.lens_plot import require_new
+        from ledlocal.lens_plot import require_plot
 
-        require_new(plot)
+        require_plot(plot)
     location = resolve(model, offline=flags["offline"], aliases=read_config().models)
     asked = _prompts(flags, location.origin == "embedded")
     slots = min(flags["batch"], len(asked) * flags["samples"])

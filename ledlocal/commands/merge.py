@@ -15,7 +15,8 @@ def merge(out: Path, shards: tuple[Path, ...]) -> None:
     from ledlocal.evals import merge as merging
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
-    from ledlocal.evals.tables import lines, summary_tables
+    from ledlocal.evals.tables import summary_tables
+    from ledlocal.tables import lines
     from ledlocal.terminal import Console
 
     console = Console()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ledlocal.engine.sequence import Sequence
+from ledlocal.engine.sequence import Sequence, Way
 from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.led import explore, layers_of
 from ledlocal.methods.method import METHODS, Choices, Projected, Shortlist, Step
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.events import Candidates
-from ledlocal.values.params import Sampling
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """One row's token and how it came about."""
 
     token: int
@@ -40,20 +40,21 @@ class Chooser:
 
     def choose(self, final: FinalLayer, sequences: dict[int, Sequence]) -> dict[int, Chosen]:
         """One token per row; `sequences` by row number of `final`."""
-        groups: dict[tuple[Sampling, bool, bool], list[int]] = defaultdict(list)
+        groups: dict[Way, list[int]] = defaultdict(list)
         for row, sequence in sequences.items():
-            groups[sequence.sampling, sequence.in_scope, sequence.project_always].append(row)
+            groups[sequence.way].append(row)
         chosen: dict[int, Chosen] = {}
-        for (sampling, in_scope, always), members in groups.items():
+        for way, members in groups.items():
             rows = np.array(members, np.intp)
             u = np.array([sequences[row].uniforms() for row in members])
-            step = Step(sampling, in_scope, final.take(rows), u[:, 0], u[:, 1],
+            step = Step(way.sampling, way.in_scope, final.take(rows), u[:, 0], u[:, 1],
                         lambda i, rows=rows: self._tap.row(int(rows[i])))  # type: ignore[misc]
-            chosen.update(self._choose_group(step, rows, [sequences[row] for row in members], always))
+            one = self._choose_group(step, rows, [sequences[row] for row in members], way.project_always)
+            chosen.update(zip(members, one, strict=True))
         return chosen
 
     def _choose_group(self, step: Step, rows: NDArray[np.intp], sequences: list[Sequence],
-                      always: bool) -> dict[int, Chosen]:
+                      always: bool) -> Iterator[Chosen]:
         method = METHODS[step.sampling.method]
         explored = method.explores(step)
         candidates = method.candidates(step)
@@ -67,12 +68,10 @@ class Chooser:
         wanted = [one.request.detail in ("candidates", "all") for one in sequences]
         shown = self._show(step, candidates, choices, projected, wanted)
         depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
-        depths = {int(i): int(at) for i, at in zip(project, depth, strict=True)}
-        return {
-            int(row): Chosen(int(choices.tokens[i]), bool(explored[i]), bool(choices.changed[i]), depths.get(i),
-                             (float(step.u0[i]), float(step.u1[i])), shown[i], i not in unsound)
-            for i, row in enumerate(rows)
-        }
+        depths = dict(zip(project.tolist(), depth.tolist(), strict=True))
+        return map(Chosen, choices.tokens.tolist(), explored.tolist(), choices.changed.tolist(),
+                   map(depths.get, range(len(rows))), zip(step.u0.tolist(), step.u1.tolist(), strict=True), shown,
+                   [i not in unsound for i in range(len(rows))] if unsound else repeat(True))
 
     def _project(self, step: Step, rows: NDArray[np.intp], candidates: Shortlist,
                  project: NDArray[np.intp]) -> Projected:

@@ -67,6 +67,12 @@ class Engine:
         """Full rows of logits that the list could not stand in for."""
         return self._tap.rows_fetched
 
+    def prompt_ids(self, request: Request) -> tuple[int, ...]:
+        """Tokens of a request's prompt. Raises BadInput."""
+        with self._turn:
+            self._session.check_open()
+            return self._session.prompt(request).ids
+
     def submit(self, request: Request) -> int:
         """Queue a request; its number. Raises BadInput for what this model or context cannot do."""
         with self._turn:
@@ -168,6 +174,8 @@ class Engine:
         with self._lock:
             cancelled = set(self._cancelled)
         events: list[Event] = []
+        if not cancelled:
+            return events
         for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
             if sequence.request_id in cancelled:
                 events.append(self._end(sequence, "cancelled", ""))
@@ -212,10 +220,9 @@ class Engine:
     def _decode(self, plan: Decode) -> list[Event]:
         sequences = {i: sequence for i, sequence in enumerate(plan.sequences) if sequence is not None}
         events: list[Event] = [started for one in sequences.values() if (started := one.start())]
-        inv_temp = np.ones(len(plan.rows))
-        for i, sequence in sequences.items():
-            inv_temp[i] = METHODS[sequence.sampling.method].inv_temp(sequence.sampling)
-        self._tap.prepare(inv_temp)
+        ways = {sequence.way for sequence in sequences.values()}
+        known = {way: METHODS[way.sampling.method].inv_temp(way.sampling) for way in ways}
+        self._tap.prepare(np.array([known[one.way] if one is not None else 1.0 for one in plan.sequences]))
         if not self._run(plan.rows, list(sequences.values())):
             return events
         for i, sequence in sequences.items():
@@ -225,15 +232,16 @@ class Engine:
     def _advance(self, final: FinalLayer, sequences: dict[int, Sequence]) -> list[Event]:
         """Give every sequence its next token, and retire those that end."""
         replaying = [sequence for sequence in sequences.values() if sequence.replays]
-        sequences = {row: sequence for row, sequence in sequences.items() if not sequence.replays}
         events: list[Event] = [sequence.replay() for sequence in replaying]
+        if replaying:
+            sequences = {row: sequence for row, sequence in sequences.items() if sequence not in replaying}
         if not sequences:
             return events
         sound = np.isfinite(final.logsumexp) & np.isfinite(final.entropy)
-        live = {row: sequence for row, sequence in sequences.items() if sound[row]}
+        live = sequences if sound.all() else {row: one for row, one in sequences.items() if sound[row]}
         chosen = self._chooser.choose(final, live)
         lenses = look(self._tap, list(live), self._session.model.n_layer) if self._lens else {}
-        confidence = final.probs()[:, 0]
+        confidence, entropy = np.minimum(final.probs(1)[:, 0], 1.0).tolist(), final.entropy.tolist()
         for row, sequence in sequences.items():
             if row not in live or not chosen[row].sound:
                 where = f"the model's logits are not finite at position {sequence.position}"
@@ -244,10 +252,10 @@ class Engine:
             one, forced = chosen[row], bool(sequence.forced)
             token = sequence.forced.popleft() if forced else one.token
             event = sequence.accept(
-                token, forced=forced, confidence=min(1.0, float(confidence[row])), entropy=float(final.entropy[row]),
+                token, forced=forced, confidence=confidence[row], entropy=entropy[row],
                 explored=one.explored and not forced, changed=one.changed and not forced, depth=one.depth, u=one.u,
                 candidates=one.candidates, lens=lenses.get(row))
-            if sequence.request.detail != "none":
+            if event is not None:
                 events.append(event)
             if sequence.finish is not None:
                 events.append(self._end(sequence, sequence.finish, sequence.reason))

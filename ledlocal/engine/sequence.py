@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
 
 from ledlocal.engine.transcript import Transcript
 from ledlocal.methods.draws import uniforms
@@ -12,6 +14,22 @@ from ledlocal.runtime.llama import now
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Prefilled, Started, Token
 from ledlocal.values.params import Request, Sampling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """How a token is drawn. There is one object for equal ones, so that rows are grouped by comparing addresses."""
+
+    sampling: Sampling
+    in_scope: bool
+    """LED may explore."""
+    project_always: bool
+    """Its layers are wanted whether it explores or not."""
+
+
+@lru_cache
+def _way(sampling: Sampling, in_scope: bool, project_always: bool) -> Way:
+    return Way(sampling, in_scope, project_always)
 
 
 class Sequence:
@@ -31,6 +49,8 @@ class Sequence:
         self._origin = len(prompt)
         self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
         self._transcript = Transcript(request.stop)
+        self._heard = request.detail != "none" or bool(request.stop)
+        """Somebody needs to know the text token by token."""
         self.slot: int | None = None
         self.cached = 0
         """Prompt tokens in the KV cache."""
@@ -47,6 +67,8 @@ class Sequence:
         self._explored = self._changed = self._in_scope = 0
         self._depths = [0] * (1 + max(len(layers_of(one.led, n_layer)) for one in (request.thinking, request.answer)))
         self._confidence = 0.0
+        self.way = self._find_way()
+        """How the next token is drawn."""
         for token in () if exact else request.continues:
             self._take(token)
 
@@ -70,20 +92,11 @@ class Sequence:
         """The token to be drawn next is a thought."""
         return self._tracker.phase == "thinking"
 
-    @property
-    def sampling(self) -> Sampling:
-        """How the next token is drawn."""
-        return self.request.thinking if self.thinking else self.request.answer
-
-    @property
-    def in_scope(self) -> bool:
-        """LED may explore at the next token."""
-        return self.thinking or self.sampling.led.scope == "all"
-
-    @property
-    def project_always(self) -> bool:
-        """The next token's layers are wanted whether it explores or not; the first may be what opens the thinking."""
-        return self.request.detail == "all" and (self.in_scope or not self.ids)
+    def _find_way(self) -> Way:
+        sampling = self.request.thinking if self.thinking else self.request.answer
+        in_scope = self.thinking or sampling.led.scope == "all"
+        # the first token may be what opens the thinking
+        return _way(sampling, in_scope, self.request.detail == "all" and (in_scope or not self.ids))
 
     def uniforms(self) -> tuple[float, float]:
         """Coin and token of the next position."""
@@ -139,9 +152,9 @@ class Sequence:
 
     def accept(self, token: int, *, forced: bool, confidence: float, entropy: float, explored: bool, changed: bool,
                depth: int | None, u: tuple[float, float], candidates: Candidates | None,
-               lens: Lens | None = None) -> Token:
-        """Take a token as the next one."""
-        if self.in_scope:
+               lens: Lens | None = None) -> Token | None:
+        """Take a token as the next one; None where nobody wants to know of it."""
+        if self.way.in_scope:
             self._in_scope += 1
             self._confidence += confidence
         if explored and depth is not None:
@@ -153,18 +166,24 @@ class Sequence:
         self._end_if_done(token)
         if self.finish is not None:
             text += self._transcript.close()
+        if self.request.detail == "none":
+            return None
         return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, marker, forced,
                      confidence, entropy, explored, changed, depth, u, candidates, lens)
 
     def _take(self, token: int) -> tuple[str, Phase, bool]:
         """The text that a token completes, its phase, and whether it belongs to a marker."""
+        before = self._tracker.phase
         step = self._tracker.push(token)
         opened = step.marker and step.phase == "answer" and self.thinking
         phase: Phase = "thinking" if opened else step.phase
         self._thinking_tokens += step.marker_length if opened else phase == "thinking"
         piece = b"" if self._vocabulary.is_control(token) else self._vocabulary.piece(token)
-        text = self._transcript.push(piece, phase, step.marker_length, self._tracker.pending)
+        pending = self._tracker.pending if self._heard else len(self.ids) + 1
+        text = self._transcript.push(piece, phase, step.marker_length, pending)
         self.ids.append(token)
+        if self._tracker.phase != before or len(self.ids) == 1:
+            self.way = self._find_way()
         return text, phase, step.marker
 
     def _end_if_done(self, token: int) -> None:
@@ -185,6 +204,7 @@ class Sequence:
     def finished(self) -> Finished:
         """The last event of this sequence."""
         assert self.finish is not None
+        self._transcript.release(self._tracker.pending)
         decode_s = now() - self._decode_start if self._decode_start is not None else 0.0
         exploration = Exploration(self._explored, self._changed, tuple(self._depths),
                                   self._confidence / self._in_scope if self._in_scope else None)

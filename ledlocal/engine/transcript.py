@@ -31,12 +31,17 @@ class Transcript:
         self._held.append((phase, piece))
         for _ in range(marker_length):
             self._held.pop()
+        return self.release(pending)
+
+    def release(self, pending: int = 0) -> str:
+        """Text that was held back, but for that of the last `pending` tokens."""
+        if len(self._held) <= pending:
+            return ""
         return "".join(self._release(*self._held.popleft()) for _ in range(len(self._held) - pending))
 
     def close(self) -> str:
         """Text that was held back when the sequence ended."""
-        text = "".join(self._release(*self._held.popleft()) for _ in range(len(self._held)))
-        return text + self._flush()
+        return self.release() + self._flush()
 
     def text(self, phase: Phase) -> str:
         """All text of a phase, without the blank lines around it."""

@@ -16,8 +16,7 @@ from platformdirs import user_cache_path
 from ledlocal import __version__
 from ledlocal.evals.benchmark import PUBLISHED
 from ledlocal.evals.question_file import read_items
-from ledlocal.evals.run_folder import write_whole
-from ledlocal.text_file import read_most
+from ledlocal.text_file import read_most, write_whole
 from ledlocal.values.errors import BadInput, LedlocalError
 
 SOURCE = "https://raw.githubusercontent.com/AlbertTan404/LED/afe8352/datasets"

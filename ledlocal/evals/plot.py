@@ -25,9 +25,9 @@ from ledlocal.evals.plot_data import (
     ticks_of,
     wrapped,
 )
-from ledlocal.evals.run_folder import write_whole
 from ledlocal.evals.summary import Cell
 from ledlocal.statistics.interval import Estimate
+from ledlocal.text_file import write_whole
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:

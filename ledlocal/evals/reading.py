@@ -15,9 +15,9 @@ from typing import Any
 from ledlocal.evals.arm import Arm
 from ledlocal.evals.plan import Plan, plan_of
 from ledlocal.evals.run_folder import PLAN, SAMPLES, SCORES, Key, Sample, Score, read_problems, read_records
-from ledlocal.evals.tables import lines
 from ledlocal.evals.task import Problem, Problems
 from ledlocal.safe_text import safe_line
+from ledlocal.tables import lines
 from ledlocal.terminal import DIM
 from ledlocal.values.errors import BadInput
 from ledlocal.values.params import require_choice

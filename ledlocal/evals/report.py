@@ -15,9 +15,10 @@ from ledlocal.evals.manifest import read_manifest
 from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.plot import draw
 from ledlocal.evals.run import read_cells
-from ledlocal.evals.run_folder import write_whole
 from ledlocal.evals.summary import Cell, summary_of
-from ledlocal.evals.tables import Table, alpha_tables, comparison_tables, points, summary_tables
+from ledlocal.evals.tables import alpha_tables, comparison_tables, points, summary_tables
+from ledlocal.tables import Table
+from ledlocal.text_file import write_whole
 
 FEW = 8
 """Problems below which intervals hold the truth clearly less often than they say (3: in 77 % of 600 simulations)."""

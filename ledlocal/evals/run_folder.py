@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from ledlocal.evals.task import Problem, Problems
-from ledlocal.text_file import open_regular, read_text
+from ledlocal.text_file import open_regular, read_text, write_whole
 from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Finish
 from ledlocal.worker.protocol import Decoder, ProtocolError, decoder
@@ -164,22 +164,6 @@ class RunFolder:
         write_whole(self.path / name, text)
         if name in self._open:  # it looks at the file that was replaced
             os.close(self._open.pop(name))
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Replace a file, text in UTF-8: whole, or not at all. Raises OutOfResources."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise OutOfResources(f"cannot write {path}: {error.strerror}") from None
 
 
 def read_records(path: Path, kind: type[Record]) -> dict[Key, Record]:

@@ -1,4 +1,4 @@
-"""The tables of a run: a title and rows of words, the first one the names of the columns."""
+"""The tables of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 
 from ledlocal.evals.comparison import Alpha, Comparison
 from ledlocal.statistics.interval import Estimate
-
-Table = tuple[str, list[tuple[str, ...]]]
-"""A title, and rows."""
+from ledlocal.tables import Table
 
 
 def summary_tables(summary: Mapping[str, Any]) -> Iterator[Table]:
@@ -50,18 +48,6 @@ def points(one: Estimate) -> str:
     """A difference or slope in points of a hundred, with its interval."""
     value, low, high = (round(100 * x, 1) + 0.0 for x in (one.value, one.low, one.high))  # + 0.0: no negative zero
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def lines(tables: Iterator[Table]) -> Iterator[str]:
-    """Tables as plain text, with an empty line between them."""
-    for i, (title, rows) in enumerate(tables):
-        if i:
-            yield ""
-        if title:
-            yield title
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _estimate(value: Mapping[str, float | None]) -> str:

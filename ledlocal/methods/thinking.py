@@ -30,6 +30,9 @@ class Step:
         return self.marker_length > 0
 
 
+_PLAIN: dict[Phase, Step] = {"thinking": Step("thinking"), "answer": Step("answer")}
+
+
 def _themselves(token: int) -> Sequence[int]:
     return (token,)
 
@@ -63,6 +66,8 @@ class ThinkingTracker:
         if ends and not self._closes(self._force):
             raise ValueError("the forced tokens contain no end marker")
         self._window = max((len(m) for m in (*(m for m, _ in self._markers), self._force)), default=0)
+        self._last = {m[-1] for m, _ in self._markers} if self._ids else None
+        """Tokens that may complete a marker; None: any may."""
         self._symbols: list[int] = []
         self._owners: list[int] = []
         self._pushed = 0
@@ -77,6 +82,12 @@ class ThinkingTracker:
         phase = self.phase
         self.count += phase == "thinking"
         number, self._pushed = self._pushed, self._pushed + 1
+        if self._last is not None and token not in self._last:
+            self._symbols.append(token)
+            self._owners.append(number)
+            if len(self._symbols) > self._window:
+                del self._symbols[0], self._owners[0]
+            return _PLAIN[phase]
         step = Step(phase)
         for symbol in self._spell(token):
             self._symbols.append(symbol)

@@ -6,9 +6,9 @@ import ctypes
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +99,7 @@ class Model:
             self.handle = self.vocab = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One token of a batch."""
 
     token: int
@@ -131,6 +130,33 @@ class AbortFlag:
         self._buffer[0] = b"\x00"
 
 
+class _Batch:
+    """A llama_batch of single-sequence tokens over NumPy's memory: a row costs no calls through ctypes."""
+
+    def __init__(self, size: int) -> None:
+        self._numbers = np.zeros((3, size), np.int32)  # tokens, positions, sequences
+        self._outputs = np.zeros(size, np.int8)
+        self._ones = np.ones(size, np.int32)
+        self._pointers = self._numbers[2].ctypes.data + self._numbers.itemsize * np.arange(size, dtype=np.uintp)
+        self._batch = C.llama_batch()
+        for name, array in (("token", self._numbers[0]), ("pos", self._numbers[1]), ("n_seq_id", self._ones),
+                            ("seq_id", self._pointers), ("logits", self._outputs)):
+            field = dict(C.llama_batch._fields_)[name]
+            setattr(self._batch, name, ctypes.cast(array.ctypes.data, field))
+
+    def filled(self, rows: Sequence[Row], tokens: int, sequences: int) -> Any:
+        """The struct. Raises ValueError for a token or sequence out of range."""
+        n = len(rows)
+        numbers = np.fromiter(chain.from_iterable(rows), np.int32, 4 * n).reshape(n, 4).T
+        for row, low, high in ((0, 0, tokens), (2, 0, sequences)):
+            if not low <= numbers[row].min() <= numbers[row].max() < high:
+                raise ValueError(f"a token or a sequence of {list(rows)} is out of range")
+        self._numbers[:, :n] = numbers[:3]
+        self._outputs[:n] = numbers[3]
+        self._batch.n_tokens = n
+        return self._batch
+
+
 class Context:
     """A KV cache and compute buffers on a model."""
 
@@ -149,13 +175,12 @@ class Context:
                 f"{model.path}: no context of {params.n_ctx} tokens: {_cause('llama.cpp gave no reason')}")
         self.memory = C.llama_get_memory(self.handle)
         self.n_ctx_seq: int = C.llama_n_ctx_seq(self.handle)
-        self._batch = C.llama_batch_init(params.n_batch, 0, 1)
+        self._batch = _Batch(params.n_batch)
         C.llama_set_abort_callback(self.handle, self.abort.callback, self.abort.data)
 
     def close(self) -> None:
         """Free the context; the model stays."""
         if self.handle:
-            C.llama_batch_free(self._batch)
             C.llama_free(self.handle)
             self.handle = self.memory = None
 
@@ -163,16 +188,7 @@ class Context:
         """Run the model on a batch; False if `abort` was set meanwhile (the batch left no trace in the KV cache)."""
         if not 0 < len(rows) <= self.n_batch:
             raise ValueError(f"a batch takes 1 to {self.n_batch} tokens, not {len(rows)}")
-        batch = self._batch
-        batch.n_tokens = len(rows)
-        for i, row in enumerate(rows):
-            if not 0 <= row.token < self.model.n_vocab or not 0 <= row.sequence < self.n_seq_max:
-                raise ValueError(f"token {row.token} or sequence {row.sequence} out of range")
-            batch.token[i] = row.token
-            batch.pos[i] = row.position
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = row.sequence
-            batch.logits[i] = row.output
+        batch = self._batch.filled(rows, self.model.n_vocab, self.n_seq_max)
         log_lines.clear()
         status = C.llama_decode(self.handle, batch)
         if status == 2:

@@ -37,5 +37,7 @@ class TapRefused(LedlocalError):
     exit_code = 2
 
 
+ERRORS = {error.__name__: error for error in (BadInput, PromptTooLong, EngineDied, OutOfResources, TapRefused)}
+"""By name: what one process tells another is raised there."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C (128 + SIGINT)."""

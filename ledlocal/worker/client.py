@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -16,15 +15,15 @@ from itertools import count
 from queue import SimpleQueue
 from typing import IO, Self
 
-from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources, PromptTooLong, TapRefused
+from ledlocal.values.errors import ERRORS, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Event, Failed, Finished, Loaded
 from ledlocal.values.params import EngineOptions, Request
+from ledlocal.worker.process import exit_name, last_words
 from ledlocal.worker.protocol import AnswerNow, Cancel, FrameReader, Generate, Load, ProtocolError, encode
 
 # -P: the current folder must not shadow modules; not -I, which would hide a user's own site-packages.
 COMMAND = (sys.executable, "-P", "-m", "ledlocal.worker")
 _LOADING = 0
-_ERRORS = {error.__name__: error for error in (BadInput, PromptTooLong, EngineDied, OutOfResources, TapRefused)}
 _KEPT_OUTPUT = 2**14
 _GRACE_S = 2.0
 _CLOSING_S = 0.5
@@ -141,7 +140,7 @@ class Worker:
         if event is None:
             raise EngineDied(self._death)
         if isinstance(event, Failed):
-            raise _ERRORS.get(event.kind, LedlocalError)(event.message)
+            raise ERRORS.get(event.kind, LedlocalError)(event.message)
         return event
 
     def _hang_up(self) -> None:
@@ -197,8 +196,8 @@ class Worker:
         code = process.wait()
         self._keep_output(output.fileno())
         doing = "loading" if _LOADING in self._open else "generating with" if self._open else "idle with"
-        return (f"engine died ({_exit_name(code)}) while {doing} {self._model}: "
-                f"{violation or _last_words(self._output, code)}")
+        return (f"engine died ({exit_name(code)}) while {doing} {self._model}: "
+                f"{violation or last_words(self._output, code)}")
 
     def _dispatch(self, output: int) -> None:
         """Give each event to its request until the connection ends. Raises ProtocolError."""
@@ -239,19 +238,3 @@ class Worker:
         except BlockingIOError:
             return True
         return False
-
-
-def _exit_name(code: int) -> str:
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"exit code {code}"
-
-
-def _last_words(output: bytes, code: int) -> str:
-    """The last line, before faulthandler's report if there is one."""
-    if code == -signal.SIGKILL:
-        return "killed from outside, often because memory ran out"
-    text = output.decode("utf-8", "backslashreplace").partition("Fatal Python error:")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it left no message"

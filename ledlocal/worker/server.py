@@ -6,12 +6,8 @@ of the parent ends the worker at once. It never exits through the interpreter's 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import faulthandler
 import os
 import resource
-import signal
 import socket
 import sys
 import threading
@@ -25,14 +21,11 @@ from typing import NoReturn, Protocol
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.events import Event, Failed, Finished, Loaded
 from ledlocal.values.params import EngineOptions, Request
+from ledlocal.worker.process import UNEXPECTED, prepare_process
 from ledlocal.worker.protocol import AnswerNow, Cancel, Command, FrameReader, Generate, Load, ProtocolError, encode
-
-UNEXPECTED = 70
-"""Exit code after an exception that nobody foresaw (EX_SOFTWARE of sysexits.h); its traceback is on fd 2."""
 
 SLACK = 8 << 30
 """Bytes of address space that threads may reserve: stacks, and the allocator's arenas of 64 MiB."""
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class ServedEngine(Protocol):
@@ -164,20 +157,6 @@ class Server:
 
     def _forget(self, engine_id: int) -> None:
         del self._ids[self._numbers.pop(engine_id)], self._samples[engine_id]
-
-
-def prepare_process() -> None:
-    """Make a crash cheap and quiet; to be called before libllama is loaded."""
-    # On an assert ggml would start a debugger; now it only writes the assert's text to fd 2, which the parent keeps.
-    os.environ["GGML_NO_BACKTRACE"] = "1"
-    faulthandler.enable(2, all_threads=False)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # Where the end of the socket is not seen because C code holds the interpreter's lock.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        with contextlib.suppress(OSError):  # Containers may forbid it; it only makes the kernel's choice better.
-            Path("/proc/self/oom_score_adj").write_text("800")
 
 
 def limit_growth(memory: Mapping[str, int]) -> None:

@@ -189,7 +189,7 @@ class PluginTap:
         return final_layer(ids, logits, self._inv_temp, logsumexp, entropy, top == self._vocabulary)
 
     def _check(self) -> None:
-        """Wait for the decode: the projection has a stream of its own on a GPU, and would read what is not yet there."""
+        """Wait for the decode: on a GPU the projection has a stream of its own and would read what is not there yet."""
         assert self._context is not None
         self._context.synchronize()
         if self._error is not None:
