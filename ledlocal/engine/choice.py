@@ -17,6 +17,7 @@ from ledlocal.methods.method import METHODS, Choices, Projected, Shortlist, Step
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.events import Candidates
+from ledlocal.values.params import Detail
 
 
 class Chosen(NamedTuple):
@@ -65,8 +66,7 @@ class Chooser:
             unsound = {int(i) for i in project[~np.isfinite(projected.posteriors).all((1, 2))]}
             np.nan_to_num(projected.posteriors, copy=False)
         choices = method.choose(step, candidates, explored, projected)
-        wanted = [one.request.detail in ("candidates", "all") for one in sequences]
-        shown = self._show(step, candidates, choices, projected, wanted)
+        shown = self._show(step, candidates, choices, projected, [one.request.detail for one in sequences])
         depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
         depths = dict(zip(project.tolist(), depth.tolist(), strict=True))
         return map(Chosen, choices.tokens.tolist(), explored.tolist(), choices.changed.tolist(),
@@ -85,21 +85,25 @@ class Chooser:
         return Projected(project, np.concatenate([probs[:, None, :], deeper], axis=1))
 
     def _show(self, step: Step, candidates: Shortlist, choices: Choices, projected: Projected | None,
-              wanted: list[bool]) -> list[Candidates | None]:
-        """Candidates of the rows that were projected or asked for."""
+              details: list[Detail]) -> list[Candidates | None]:
+        """Candidates of the rows whose requests want to know them: projected ones, or all."""
         ids, probs = candidates
-        layers = (self._n_layer, *layers_of(step.sampling.led, self._n_layer))
         shown: list[Candidates | None] = [None] * len(ids)
+        layers = (self._n_layer, *layers_of(step.sampling.led, self._n_layer))
         if projected is not None and choices.exploration is not None:
-            for j, i in enumerate(projected.rows):
-                shown[i] = self._candidates(ids[i], layers, projected.posteriors[j], choices.exploration.entropy[j])
-        for i in [i for i, want in enumerate(wanted) if want and shown[i] is None]:
-            final = probs[i][None]
-            shown[i] = self._candidates(ids[i], layers, final, explore(final[None]).entropy[0])
+            for j, i in enumerate(projected.rows.tolist()):
+                if details[i] != "none":
+                    shown[i] = self._candidates(ids[i], layers, projected.posteriors[j],
+                                                choices.exploration.entropy[j])
+        for i, detail in enumerate(details):
+            if detail in ("candidates", "all") and shown[i] is None:
+                final = probs[i][None]
+                shown[i] = self._candidates(ids[i], layers, final, explore(final[None]).entropy[0])
         return shown
 
     def _candidates(self, ids: NDArray[np.int32], layers: tuple[int, ...], posteriors: NDArray[np.floating],
                     entropy: NDArray[np.float64]) -> Candidates:
-        texts = tuple(self._vocabulary.piece(int(i)).decode("utf-8", "replace") for i in ids)
-        grid = tuple(tuple(float(p) for p in row) for row in posteriors)
-        return Candidates(tuple(int(i) for i in ids), texts, layers, grid, tuple(float(h) for h in entropy))
+        numbers = ids.tolist()
+        texts = tuple(self._vocabulary.piece(i).decode("utf-8", "replace") for i in numbers)
+        return Candidates(tuple(numbers), texts, layers, tuple(map(tuple, posteriors.tolist())),
+                          tuple(entropy.tolist()))
