@@ -25,6 +25,7 @@ from ledlocal.runtime.taps.native import NativeTap
 from ledlocal.runtime.taps.none import NoTap
 from ledlocal.runtime.taps.output_head import OutputHead
 from ledlocal.runtime.taps.plugin import PluginTap
+from ledlocal.runtime.taps.projection import KEPT
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.runtime.taps.reference import ReferenceTap
 from ledlocal.values.errors import LedlocalError
@@ -172,6 +173,29 @@ def test_known_residuals(known: KnownResidual, preset: str, fast: str) -> None:
             z = known.head.astype(np.float64) @ h
             np.testing.assert_allclose(posteriors[i, j], softmax(z * inv_temp[rows[i]]), rtol=2 * FINAL, atol=1e-9)
             assert entropies[i, j] == pytest.approx(scipy_entropy(softmax(z)), abs=FINAL)
+
+
+@pytest.mark.parametrize("fast", FAST[:2])
+def test_any_number_of_rows_after_any_other(models: TinyModels, fast: str) -> None:
+    """Graphs of other numbers are kept, outgrown and thrown away; every row has what it has alone."""
+    sequences, layers, rng = 2 * KEPT, (2, 3), np.random.default_rng(5)
+    ids = rng.integers(0, 256, (sequences, 4)).astype(np.int32)
+    inv_temp = rng.uniform(0.5, 2, sequences)
+    with loaded(models("qwen3", head_type=F32)) as model:
+        tap = fast_tap(fast)
+        with opened(model, tap, layers, sequences) as context:
+            tap.prepare(inv_temp)
+            context.decode([Row(7 + i, 0, i, True) for i in range(sequences)])
+            tap.topk()
+            alone = {norm: np.concatenate([tap.project(np.array([i]), ids[i:i + 1], layers, norm, inv_temp[i:i + 1])
+                                           for i in range(sequences)]) for norm in (False, True)}
+            entropies = tap.measure(np.arange(sequences), layers, True)[0]
+            for n in rng.permutation(np.repeat(np.arange(1, sequences + 1), 3)).tolist():
+                rows, norm = rng.permutation(sequences)[:n], bool(rng.integers(2))
+                found = tap.project(rows, ids[rows], layers, norm, inv_temp[rows])
+                np.testing.assert_allclose(found, alone[norm][rows], atol=FINAL)
+                if n % 5 == 0:
+                    np.testing.assert_allclose(tap.measure(rows, layers, True)[0], entropies[rows], atol=FINAL)
 
 
 def test_a_split_decode_is_an_error(models: TinyModels) -> None:

@@ -27,8 +27,8 @@ class Bare:
             self.close()
             raise BadInput("llama.cpp takes no samplers into this model's graph")
 
-    def tokens(self, prompt: Sequence[int]) -> Iterator[int]:
-        """Endless tokens after the prompt, one of each sequence and so on; the prompt is read once, for all."""
+    def steps(self, prompt: Sequence[int]) -> Iterator[None]:
+        """Endless: each is one more token of every sequence after the prompt, which is read once for all."""
         self._read(prompt)
         batch = range(len(self._chains))
         tokens, position = [prompt[-1]] * len(batch), len(prompt) - 1
@@ -36,7 +36,7 @@ class Bare:
             self._context.decode([Row(token, position, i, True) for i, token in enumerate(tokens)])
             tokens = [C.llama_sampler_sample(self._chains[i], self._context.handle, i) for i in batch]
             position += 1
-            yield from tokens
+            yield
 
     def _read(self, prompt: Sequence[int]) -> None:
         for i in range(len(self._chains)):

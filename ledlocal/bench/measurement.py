@@ -38,10 +38,11 @@ class Generator(Protocol):
     """What chooses tokens."""
 
     explored: int
+    """Once its steps are closed."""
     chosen: int
 
-    def tokens(self, prompt: tuple[int, ...]) -> Iterator[int]:
-        """Endless, one of each sequence and so on."""
+    def steps(self, prompt: tuple[int, ...]) -> Iterator[None]:
+        """Endless: each is one more token of every sequence."""
 
     def close(self) -> None:
         """Free it."""
@@ -102,7 +103,7 @@ class Measurement:
             with closing(Engine(options)) as engine:
                 self._tell({"event": "opened", "asked": options.tap, "tap": engine.loaded.tap, "batch": options.slots,
                             "memory": engine.loaded.memory, "notices": engine.loaded.notices})
-                self._warm(ThroughEngine(engine, members[0][1]), options.slots)
+                self._warm(ThroughEngine(engine, members[0][1]))
                 for at, contender in members:
                     self._measure(ThroughEngine(engine, contender), at, contender, options, number)
 
@@ -120,12 +121,12 @@ class Measurement:
                     self._tell({"event": "refused", "contender": contender.name, "why": str(error)})
                     continue
                 with closing(bare):
-                    self._warm(bare, options.slots)
+                    self._warm(bare)
                     self._measure(bare, at, contender, options, number)
 
-    def _warm(self, generator: Generator, batch: int) -> None:
+    def _warm(self, generator: Generator) -> None:
         """What is loaded is touched for the first time."""
-        first_tokens(generator, self._prompt(2 * len(self._plan.contenders), 0), batch)
+        first_tokens(generator, self._prompt(2 * len(self._plan.contenders), 0))
 
     def _measure(self, generator: Generator, at: int, contender: Contender, options: EngineOptions,
                  number: int) -> None:
@@ -134,19 +135,18 @@ class Measurement:
         if plan.prompt and contender.share is None:
             prompt = self._prompt(2 * at, plan.prompt)
             self._tell_run(replace(run, phase="prefill", tokens=len(prompt), seconds=first_tokens(
-                generator, prompt, batch)))
+                generator, prompt)))
         self._tell_run(decoding(generator, self._prompt(2 * at + 1, plan.depth), run, plan.tokens))
 
     def _tell_run(self, run: Run) -> None:
         self._tell({"event": "run", "run": asdict(run)})
 
 
-def first_tokens(generator: Generator, prompt: tuple[int, ...], batch: int) -> float:
+def first_tokens(generator: Generator, prompt: tuple[int, ...]) -> float:
     """Seconds until every sequence has its first token."""
     begin = time.perf_counter()
-    stream = generator.tokens(prompt)
-    for _ in range(batch):
-        next(stream)
+    stream = generator.steps(prompt)
+    next(stream)
     seconds = time.perf_counter() - begin
     stream.close()  # type: ignore[attr-defined]
     return seconds
@@ -154,19 +154,17 @@ def first_tokens(generator: Generator, prompt: tuple[int, ...], batch: int) -> f
 
 def decoding(generator: Generator, prompt: tuple[int, ...], run: Run, tokens: int) -> Run:
     """`run` with what `tokens` steps took, or those of LIMIT_S seconds."""
-    stream = generator.tokens(prompt)
-    for _ in range(WARM * run.batch):
+    stream = generator.steps(prompt)
+    for _ in range(WARM):
         next(stream)
-    explored, chosen = generator.explored, generator.chosen
     begin, seconds, steps = time.perf_counter(), 0.0, 0
     while steps < tokens and seconds < LIMIT_S:
-        for _ in range(run.batch):
-            next(stream)
+        next(stream)
         steps += 1
         seconds = time.perf_counter() - begin
     stream.close()  # type: ignore[attr-defined]
-    return replace(run, tokens=steps * run.batch, seconds=seconds, explored=generator.explored - explored,
-                   chosen=generator.chosen - chosen)
+    return replace(run, tokens=steps * run.batch, seconds=seconds, explored=generator.explored,
+                   chosen=generator.chosen)
 
 
 def peak_bytes() -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ledlocal.bench.contender import STANDARD, Contender
 from ledlocal.engine.engine import Engine
 from ledlocal.methods.method import METHODS, LatentExploration, Step
-from ledlocal.values.events import Token
+from ledlocal.values.events import Event, Finished, Started
 from ledlocal.values.params import Led, Request, Sampling
 
 
@@ -43,24 +43,37 @@ def forced(share: float | None) -> Iterator[None]:
 
 
 class ThroughEngine:
-    """A contender that uses an engine; counts the tokens that it might explore, and those that it did."""
+    """A contender that uses an engine, as an evaluation does: nobody listens token by token."""
 
     def __init__(self, engine: Engine, contender: Contender) -> None:
         self._engine, self._contender = engine, contender
         self.explored = self.chosen = 0
 
-    def tokens(self, prompt: Sequence[int]) -> Iterator[int]:
-        """Tokens after the prompt, of as many samples as there are slots, up to the context's end."""
-        explores = self._contender.name != STANDARD
+    def steps(self, prompt: Sequence[int]) -> Iterator[None]:
+        """Each is one more token of as many samples as there are slots, up to the context's end.
+
+        Once it is closed, `chosen` tokens might have explored, and `explored` of them did.
+        """
+        explores, samples = self._contender.name != STANDARD, self._engine.loaded.model.slots
         sampling = Sampling(method="led" if explores else "standard", led=Led(scope="all"))
-        request = Request(prompt_ids=tuple(prompt), thinking=sampling, answer=sampling, ignore_eos=True,
-                          n=self._engine.loaded.model.slots)
+        started = 0
         with forced(self._contender.share):
-            for event in self._engine.generate(request):
-                if isinstance(event, Token):
-                    self.chosen += explores
-                    self.explored += event.explored
-                    yield event.id
+            number = self._engine.submit(Request(prompt_ids=tuple(prompt), thinking=sampling, answer=sampling,
+                                                 n=samples, ignore_eos=True, detail="none"))
+            try:
+                while True:
+                    started += sum(isinstance(event, Started) for event in self._engine.step())
+                    if started == samples:
+                        yield
+            finally:
+                self._engine.cancel(number)
+                ends = [event for event in self._rest() if isinstance(event, Finished)]
+                self.explored = sum(end.led.explored for end in ends)
+                self.chosen = sum(len(end.ids) for end in ends) * explores
+
+    def _rest(self) -> Iterator[Event]:
+        while self._engine.busy:
+            yield from self._engine.step()
 
     def close(self) -> None:
         """Nothing: the engine is its owner's."""

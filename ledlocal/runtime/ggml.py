@@ -96,6 +96,7 @@ alloc_tensors = _function("ggml_backend_alloc_ctx_tensors_from_buft", Pointer, P
 buffer_free = _function("ggml_backend_buffer_free", None, Pointer)
 gallocr_new = _function("ggml_gallocr_new", Pointer, Pointer)
 gallocr_free = _function("ggml_gallocr_free", None, Pointer)
+gallocr_size = _function("ggml_gallocr_get_buffer_size", c.c_size_t, Pointer, c.c_int)
 gallocr_alloc = _function("ggml_gallocr_alloc_graph", c.c_bool, Pointer, Pointer)
 graph_compute = _function("ggml_backend_graph_compute", c.c_int, Pointer, Pointer)
 _op_name = _function("ggml_op_name", c.c_char_p, c.c_int)

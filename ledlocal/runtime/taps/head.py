@@ -78,7 +78,8 @@ class Head:
         if pointer in self._selected:
             return self._describe(self._selected[pointer])
         node = self._nodes[pointer]
-        return (node.op, tuple(node.op_params), pointer if node.op == ggml.OP_NONE else None,
+        # leaves and views of leaves are not copied
+        return (node.op, tuple(node.op_params), pointer if node.op == ggml.OP_NONE or node.view_src else None,
                 *(self._describe(source) for source in node.src if source))
 
     def clone(self, context: int, graph: int, hidden: int, rows: int) -> int:

@@ -19,6 +19,8 @@ from ledlocal.values.errors import LedlocalError, OutOfResources, TapRefused
 NODES = 160 + product.NODES
 MAX_ROWS = 256
 """Hidden rows projected at a time: bounds the buffer of full-vocabulary logits."""
+KEPT = 16
+"""Graphs that are kept: as many rows explore as in some step before, and Python takes 0.5 ms to build one."""
 
 
 @dataclass(slots=True)
@@ -47,8 +49,8 @@ class Projection:
         self._vocabulary = context.model.n_vocab
         self._backend = ggml.device_init(device, None)
         self._allocator = ggml.gallocr_new(ggml.device_buffer_type(device))
-        self._graph: _Graph | None = None
-        self._key: tuple[object, ...] = ()
+        self._graphs: dict[tuple[object, ...], _Graph] = {}
+        """The least recently used one first; all in the allocator's one buffer, since one is computed at a time."""
         set_threads = ggml.registry_function(ggml.device_registry(device), b"ggml_backend_set_n_threads")
         if set_threads:
             prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
@@ -83,11 +85,8 @@ class Projection:
         source = ggml.tensor(stack)
         key = (len(rows), ids.shape[1], norm, build.__name__, tuple(source.ne), ggml.buffer_type(source.buffer),
                self.heads[norm].signature)
-        if self._graph is None or key != self._key:
-            self._rebuild(source, len(rows), ids.shape[1], norm, build)
-            self._key = key
-        assert self._graph is not None
-        graph = self._graph
+        graph = self._graphs.pop(key, None) or self._built(source, len(rows), ids.shape[1], norm, build)
+        self._graphs[key] = graph
         # the leaf looks at the model's buffer itself, wherever the last graph put the stack: no copy
         alias = ggml.tensor(graph.hidden)
         alias.buffer, alias.data = source.buffer, source.data
@@ -98,9 +97,8 @@ class Projection:
             raise LedlocalError("the projection graph could not be computed")
         return [ggml.read(out, (len(rows), ggml.tensor(out).ne[0]), np.float32) for out in graph.outputs]
 
-    def _rebuild(self, source: ggml.Tensor, n: int, k: int, norm: bool,
-                 build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> None:
-        self._drop()
+    def _built(self, source: ggml.Tensor, n: int, k: int, norm: bool,
+               build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> _Graph:
         if not ggml.device_supports(self.device, ggml.buffer_type(source.buffer)):
             raise TapRefused("its last layers and its output head lie on different devices")
         context = ggml.init(NODES * 512 + 65536)
@@ -110,12 +108,18 @@ class Projection:
         graph = _Graph(context, ggml.new_graph(context, NODES, False), hidden,
                        ggml.new_tensor_1d(context, ggml.I32, n), ggml.new_tensor_2d(context, ggml.I32, k, n),
                        Scaling(self.device, self._vocabulary, n), [])
+        size = ggml.gallocr_size(self._allocator, 0)
         try:
             self._fill(graph, norm, build, n)
         except BaseException:
             graph.close()
+            self._drop()  # the allocator may have freed the buffer
             raise
-        self._graph = graph
+        if ggml.gallocr_size(self._allocator, 0) != size:
+            self._drop()  # the buffer was too small, and theirs is gone
+        elif len(self._graphs) >= KEPT:
+            self._graphs.pop(next(iter(self._graphs))).close()
+        return graph
 
     def _fill(self, graph: _Graph, norm: bool, build: Callable[[_Graph, int, int], list[tuple[int, int]]],
               n: int) -> None:
@@ -153,9 +157,9 @@ class Projection:
         return [(pack, 5)]
 
     def _drop(self) -> None:
-        if self._graph is not None:
-            self._graph.close()
-            self._graph, self._key = None, ()
+        for graph in self._graphs.values():
+            graph.close()
+        self._graphs.clear()
 
     def close(self) -> None:
         """Free the graph, its buffers and the backend."""
