@@ -79,6 +79,14 @@ class Dialogue:
         request = self.settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt)
         return replace(request, continues=turn.ids, seed=turn.seed) if turn.ids else request
 
+    def again_with(self, settings: Settings, attempt: int) -> Request:
+        """The last message with other settings: the random numbers of its answer, or others for attempts above 0.
+
+        Raises BadInput.
+        """
+        turn, kept = self.conversation.turns[-1], self.conversation.undone()
+        return settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt + attempt)
+
     def answered(self, exchange: Exchange, reply: Reply) -> None:
         """Take a reply as the exchange's end; `save` keeps it."""
         end, turn = reply.finished, exchange.turn

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from ledlocal.conversation import Conversation
+from ledlocal.reply import Engine
 from ledlocal.settings import Settings
 from ledlocal_tui.app import LedlocalApp
 
@@ -19,7 +20,7 @@ WAIT_S = 10.0
 Script = Callable[[LedlocalApp, Pilot[Any]], Awaitable[None]]
 
 
-def drive(script: Script, engine: FakeEngine | Callable[[], FakeEngine], size: tuple[int, int] = (120, 40), *,
+def drive(script: Script, engine: FakeEngine | Callable[[], Engine], size: tuple[int, int] = (120, 40), *,
           conversation: Conversation | None = None, path: Path | None = None) -> None:
     """Run an application, and a script on it once its model is loaded."""
     start = engine if callable(engine) else lambda: engine

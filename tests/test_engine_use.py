@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from ledlocal import Engine
 from ledlocal.models import DEMO
 from ledlocal.runtime.llama import Context, Row
 from ledlocal.values.errors import EngineDied
-from ledlocal.values.events import Finished
-from ledlocal.values.params import EngineOptions, Request, Sampling
+from ledlocal.values.events import Event, Finished, Token
+from ledlocal.values.params import EngineOptions, Message, Request, Sampling
 
 
 def test_many_threads_use_one_engine(tmp_path: Path) -> None:
@@ -62,3 +63,31 @@ def test_prompts_never_end_in_a_chunk_of_one(monkeypatch: pytest.MonkeyPatch) ->
             *chunks, last = sizes[-1]
             assert last == 1 and sum(chunks) == length - 1
             assert 1 not in chunks or length == 2, (length, chunks)
+
+
+@pytest.mark.parametrize("stop", [(), ("yes",)])
+@pytest.mark.parametrize("steps", [9, 60, 10**6])
+def test_what_was_said_does_not_depend_on_who_listens(stop: tuple[str, ...], steps: int) -> None:
+    """Text, ids and counts, of samples that end by themselves, at a limit, at a stop string, and when cancelled."""
+    question = Message("user", "Use 2, 3, 8 and 10 to make 13.")
+    with Engine(EngineOptions(str(DEMO), context=512, slots=4, threads=1, reproducible=True)) as engine:
+        found = []
+        for detail in ("none", "forks", "candidates"):
+            number = engine.submit(Request(messages=(question,), n=4, seed=3, max_tokens=150, stop=stop, detail=detail))
+            events: list[Event] = []
+            for _ in range(steps):
+                if not engine.busy:
+                    break
+                events += engine.step()
+            engine.cancel(number)
+            while engine.busy:
+                events += engine.step()
+            ends = sorted((event for event in events if isinstance(event, Finished)), key=lambda end: end.sample)
+            found.append([replace(end, request=0, prefill_s=0, decode_s=0) for end in ends])
+            tokens = [event for event in events if isinstance(event, Token)]
+            assert bool(tokens) == (detail != "none")
+            for end in ends if tokens else ():
+                text = "".join(token.text for token in tokens if token.sample == end.sample)
+                assert end.thinking in text and end.answer in text
+    assert len(found[0]) == 4 and found[0] == found[1] == found[2]
+    assert any(end.thinking for end in found[0])

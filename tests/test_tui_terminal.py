@@ -61,6 +61,11 @@ def test_a_conversation_from_start_to_end(tmux: Tmux, tmp_path: Path) -> None:
     tmux.type("Enter")
     shown = tmux.wait_for("79 thinking + 15 answer tokens")  # the seed decides
     assert "((5*4)+3)+7=30" in shown and "▾ thinking · 79 tokens" in shown and "explored 7, changed 1" in shown
+    tmux.type("F3")
+    shown = tmux.wait_for("✓ right · 79 thinking + 15 answer")
+    assert "◆5" in shown and "◆12•" in shown and "standard" in shown
+    tmux.type("Escape")
+    tmux.wait_for("▾ thinking · 79 tokens")
     tmux.type("C-q")
     shown = tmux.wait_for("left with 0")
     assert "thinking" not in shown  # the screen from before is back

@@ -87,7 +87,7 @@ class Benchmark:
         """In the file's order, named by their place in it or by their own ids. Raises BadInput naming the place."""
         if self.kind == "code":
             return code.problems(self.path)
-        return tuple(self._problem(f"{i:04}", question) for i, question in enumerate(read_questions(self.path)))
+        return tuple(self.problem(f"{i:04}", question) for i, question in enumerate(read_questions(self.path)))
 
     def grade(self, problem: Problem, answer: str) -> Grade:
         """By its kind, against each known answer; mathematics needs the extra `eval`."""
@@ -98,7 +98,8 @@ class Benchmark:
             return Grade(True, problem.gold)
         return grade
 
-    def _problem(self, name: str, question: Question) -> Problem:
+    def problem(self, name: str, question: Question) -> Problem:
+        """A question as it is put and judged."""
         named = self._name_of_kind(question.kind, question.answers)
         kind, (gold, *also) = self._kind(named), question.answers
         asked = (self.wording or kind.prompt).replace("{question}", question.text)

@@ -29,6 +29,7 @@ _WORDINGS = ("Use {words} to make {target}.", "Make {target} from {words}.", "Ca
              "Combine {commas} to get {target}.", "Numbers: {commas}. Target: {target}.",
              "Reach {target} using the numbers {words}.", "How can I get {target} from {words}?",
              "Using {words}, make {target}.")
+_LIST = r"(?P<numbers>\d+(?:(?:,| and|, and) \d+)+)"
 _OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _NODES = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 _EXPRESSION = re.compile(r"[0-9+*() -]{1,80}")
@@ -62,6 +63,16 @@ def _parts(problem_id: str) -> tuple[list[int], int]:
     """Sorted numbers and target of an id: 3-7-12=33."""
     numbers, target = problem_id.split("=")
     return [int(number) for number in numbers.split("-")], int(target)
+
+
+def puzzle_in(text: str) -> Problem | None:
+    """The problem that a message puts in one of the wordings; None if it is none. Its known answer is not told."""
+    for wording in _WORDINGS:
+        parts = re.escape(wording).replace(r"\{words\}", _LIST).replace(r"\{commas\}", _LIST)
+        if found := re.fullmatch(parts.replace(r"\{target\}", r"(?P<target>\d+)"), " ".join(text.split())):
+            numbers = sorted(map(int, re.findall(r"\d+", found["numbers"])))
+            return Problem(f"{'-'.join(map(str, numbers))}={found['target']}", text, "", "")
+    return None
 
 
 def held_out(numbers: Sequence[int], target: int) -> bool:

@@ -80,33 +80,46 @@ class TokenText(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as the text takes at this width."""
         if width != self._wrapped.width and width > 0:
-            self._wrapped, self._blank = Lines(width), True
-            for i, token in enumerate(self.tokens):
-                self._wrap(token, i)
+            self.wrap_anew(width)
         return len(self._wrapped.lines)
 
     def _wrap(self, token: Token, index: int) -> None:
-        text = _shown(token)
+        text = self.shown(token, index)
         if self._blank:
             text = text.lstrip()
         self._blank = self._blank and not text
         self._wrapped.add(text, index)
 
+    def wrap_anew(self, width: int | None = None) -> None:
+        """Break all of it into lines again."""
+        self._wrapped, self._blank = Lines(width or self._wrapped.width), True
+        for i, token in enumerate(self.tokens):
+            self._wrap(token, i)
+
     def render_line(self, y: int) -> Strip:
         """One line of the text."""
         line = self._wrapped.lines[y] if y < len(self._wrapped.lines) else []
-        styles = {name: self.get_component_rich_style(f"token-text--{name}")
-                  for name in ("plain", "same", "changed", "forced", "cursor")}
-        segments = [Segment(piece.text, styles[self._kind(piece.token)]) for piece in line]
+        kinds = {piece.token: self.kind(piece.token) for piece in line}
+        styles = {kind: self.get_component_rich_style(f"token-text--{kind}") for kind in set(kinds.values())}
+        segments = [Segment(piece.text, styles[kinds[piece.token]]) for piece in line]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
-    def _kind(self, index: int) -> str:
+    def kind(self, index: int) -> str:
+        """Which of the component classes a token has."""
         token = self.tokens[index]
         if index == self._cursor:
             return "cursor"
         if token.explored:
             return "changed" if token.changed else "same"
         return "forced" if token.forced else "plain"
+
+    def shown(self, token: Token, index: int) -> str:
+        """Its text and sign."""
+        text = safe_text(token.text).replace("\t", _TAB)
+        if not token.explored or token.marker:
+            return text
+        core = text.rstrip()
+        return f"{core}{CHANGED if token.changed else SAME}{text[len(core):]}"
 
     def on_click(self, event: Click) -> None:
         """Point at what was clicked on."""
@@ -119,12 +132,3 @@ class TokenText(Widget):
             if place.x < column:
                 self.post_message(self.Picked(self, piece.token))
                 return
-
-
-def _shown(token: Token) -> str:
-    """Its text and sign."""
-    text = safe_text(token.text).replace("\t", _TAB)
-    if not token.explored or token.marker:
-        return text
-    core = text.rstrip()
-    return f"{core}{CHANGED if token.changed else SAME}{text[len(core):]}"

@@ -1,0 +1,182 @@
+"""The duel: two ways to answer one message, with the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine, reply, token
+from screens import drive, say, screen_text, shown, until
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from ledlocal.evals.puzzle import Puzzle, puzzle_in
+from ledlocal.models import DEMO
+from ledlocal.settings import Settings
+from ledlocal.values.errors import BadInput
+from ledlocal.values.events import Event, Token
+from ledlocal.values.params import EngineOptions, Request
+from ledlocal.worker.client import Worker
+from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.contest import common_prefix, judge, variant
+from ledlocal_tui.screens.duel import Duel
+from ledlocal_tui.widgets.turn import TurnView
+
+PUZZLE = "Use 2, 3, 8 and 10 to make 13."
+
+
+def spoken(*words: str, answer: str = "") -> list[Event]:
+    """A reply of these words; equal words have equal ids, and a trailing ! means explored."""
+    events = reply(answer or words[-1])
+    tokens: list[Event] = [replace(token(word.rstrip("!") + " ", "thinking", i, word.endswith("!"), word.endswith("!")),
+                                   id=hash(word.rstrip("!")) % 10**6) for i, word in enumerate(words)]
+    return [events[0], *tokens, *events[1:]]
+
+
+class TwoSides(FakeEngine):
+    """Says one thing in the chat and to LED, another to `standard`, whichever asks first."""
+
+    def __init__(self, chat: list[Event], standard: list[Event], led: list[Event]) -> None:
+        super().__init__()
+        self._first, self._plays = chat, {"standard": standard, "led": led}
+
+    def generate(self, request: Request) -> Iterator[Event]:
+        self.requests.append(request)
+        first = len(self.requests) == 1
+        yield from self._first if first else self._plays[request.thinking.method]
+
+    def of(self, method: str) -> Request:
+        """The last request with a method."""
+        return next(one for one in reversed(self.requests) if one.thinking.method == method)
+
+
+def duel_of(app: LedlocalApp) -> Duel:
+    assert isinstance(app.screen, Duel)
+    return app.screen
+
+
+async def fought(app: LedlocalApp, pilot: Pilot[Any]) -> Duel:
+    """Wait until both sides have ended and the screen says so."""
+    duel = duel_of(app)
+    await until(pilot, lambda: all(side.finished for side in duel.sides))
+    await pilot.pause(0.2)
+    return duel
+
+
+def test_two_sides_part_where_they_differ() -> None:
+    engine = TwoSides(reply("hello"), spoken("one", "two", "three", "four"), spoken("one", "two", "other!", "four"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        left, right = duel.sides
+        assert (left.text.common, left.text.split, right.text.split) == (2, 2, 2)
+        assert [left.text.kind(i) for i in range(4)] == ["common", "common", "split", "plain"]
+        shown_now = screen_text(app)
+        assert "one two ◆three four" in shown_now and "one two ◆other• four" in shown_now
+        assert [str(side.query_one(".numbers", Static).visual) for side in duel.sides] == [
+            "4 thinking + 1 answer tokens · explored 0, changed 0 · stop",
+            "4 thinking + 1 answer tokens · explored 1, changed 1 · stop"]
+        assert {(one.seed, one.problem, one.first_sample, one.messages) for one in engine.requests} == {
+            (41, "", 0, engine.requests[0].messages)} and len(engine.requests) == 3
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+
+    drive(script, engine)
+
+
+def test_settings_seeds_and_a_known_answer() -> None:
+    engine = TwoSides(reply("hello"), spoken("a", answer="391"), spoken("a", answer="392"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        assert all(side.grade is None for side in duel.sides)
+        duel.query_one("#left Input", Input).value = "standard temp=1.5 top-k=4"
+        duel.query_one("#left Input", Input).focus()
+        await pilot.press("enter")
+        duel = await fought(app, pilot)
+        assert (engine.of("standard").thinking.temperature, engine.of("standard").thinking.top_k) == (1.5, 4)
+        assert engine.of("led").thinking.temperature == 0.6
+        await pilot.press("ctrl+r")
+        await fought(app, pilot)
+        assert [one.first_sample for one in engine.requests] == [0, 0, 0, 0, 0, 1, 1]
+        duel.query_one("#known", Input).value = "391"
+        duel.query_one("#known", Input).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: all(side.grade for side in duel.sides))
+        assert [side.grade.correct for side in duel.sides if side.grade] == [True, False]
+        await pilot.pause(0.1)
+        assert "✓ right" in screen_text(app) and "✗ wrong" in screen_text(app)
+        duel.query_one("#left Input", Input).value = "best"
+        duel.query_one("#left Input", Input).focus()
+        await pilot.press("enter")
+        assert "a method must be one of" in shown(app, "#said") and len(engine.requests) == 7
+
+    drive(script, engine, size=(80, 24))
+
+
+def test_no_duel_without_a_message() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("f3")
+        assert app.screen is app.chat
+
+    drive(script, FakeEngine())
+
+
+def test_on_the_demo_model_a_side_equals_the_chat() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, PUZZLE)
+        said = [one.id for one in app.chat.query_one(TurnView).tokens]
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        left, right = duel.sides
+        assert [one.id for one in right.text.tokens] == said
+        common = common_prefix(left.text.tokens, right.text.tokens)
+        assert left.text.common == common and left.text.tokens[:common] != []
+        await until(pilot, lambda: left.grade is not None)
+        for side in duel.sides:
+            problem = puzzle_in(PUZZLE)
+            assert side.finished is not None and problem is not None
+            assert side.grade == Puzzle().grade(problem, side.finished.answer)
+
+    drive(script, lambda: Worker(EngineOptions(str(DEMO), threads=1, reproducible=True)))
+
+
+def test_common_prefix() -> None:
+    def ids(*numbers: int) -> list[Token]:
+        return [replace(token("x"), id=number) for number in numbers]
+
+    assert common_prefix(ids(1, 2, 3), ids(1, 2, 4)) == 2
+    assert common_prefix(ids(1, 2), ids(1, 2, 4)) == 2
+    assert common_prefix([], ids(1)) == 0
+
+
+def test_words_for_settings() -> None:
+    settings = variant(Settings(seed=3), "led:norm=on,d=4 temp=1")
+    sampling = settings.sampling("thinking", None)
+    assert (sampling.method, sampling.temperature, sampling.led.norm, sampling.led.d, settings.seed) == (
+        "led", 1.0, True, 4, 3)
+    for words in ("", "best", "led temp=x", "led nothing=1", "led temp"):
+        with pytest.raises(BadInput):
+            variant(Settings(seed=3), words)
+
+
+def test_verdicts() -> None:
+    found = judge(PUZZLE, "", ["(10-8)*3+2", "10+3", "8"])
+    assert found is not None and [grade.correct for grade in found] == [False, False, False]
+    assert judge("What is 17*23?", "", ["391"]) is None
+    found = judge("What is 17*23?", "391", [r"\boxed{391}", "It is 392."])
+    assert found is not None and [grade.correct for grade in found] == [True, False]
+
+
+def test_every_wording_of_a_puzzle_is_recognized() -> None:
+    for problem in Puzzle().problems():
+        found = puzzle_in(f"  {problem.question} ")
+        assert found is not None and found.id == problem.id
+    assert puzzle_in("Use 2 to make 13.") is None and puzzle_in("hello") is None
+

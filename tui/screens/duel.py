@@ -1,0 +1,132 @@
+"""One message answered in two ways with the same random numbers, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from ledlocal.evals.task import Grade
+from ledlocal.reply import Engine
+from ledlocal.safe_text import safe_line
+from ledlocal.settings import Settings
+from ledlocal.values.errors import LedlocalError
+from ledlocal.values.params import Request
+from ledlocal_tui.contest import common_prefix, judge, variant
+from ledlocal_tui.feed import Feed
+from ledlocal_tui.widgets.duellist import Duellist
+
+TICK_S = 1 / 15
+
+
+class Duel(Screen[None]):
+    """Two sides, a field of settings above each, and one for the answer if it is known."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "back"),
+        Binding("enter", "run", "run", show=False),
+        Binding("ctrl+c", "stop", "stop", priority=True),
+        Binding("ctrl+r", "other_seed", "other random numbers", priority=True),
+        Binding("tab", "app.focus_next", "next field"),
+    ]
+
+    def __init__(self, engine: Engine, settings: Settings, message: str,
+                 ask: Callable[[Settings, int], Request]) -> None:
+        """`ask` gives the request of a message with other settings, at an attempt of its own (0: as the chat did)."""
+        super().__init__()
+        self._engine, self._settings, self._message, self._ask = engine, settings, message, ask
+        self._attempt = 0
+        self._judged = True
+
+    def compose(self) -> ComposeResult:
+        """The message, the two sides, the known answer."""
+        own = self._settings.sampling("thinking", self._engine.loaded).method
+        yield Static(safe_line(self._message), id="message", markup=False)
+        with Horizontal(id="sides"):
+            yield Duellist("standard", id="left")
+            yield Duellist(own if own != "standard" else "led", id="right")
+        yield Input(placeholder="the right answer, if it is known", id="known")
+        yield Static("", id="said", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin at once."""
+        self.set_interval(TICK_S, self._draw)
+        self.action_run()
+
+    @property
+    def sides(self) -> tuple[Duellist, Duellist]:
+        """Left and right."""
+        return self.query_one("#left", Duellist), self.query_one("#right", Duellist)
+
+    @on(Input.Submitted)
+    def submitted(self, event: Input.Submitted) -> None:
+        """Enter in a field; a known answer alone needs no new replies."""
+        if event.input.id == "known" and all(side.finished for side in self.sides):
+            self._judged = False
+        else:
+            self.action_run()
+
+    def action_run(self) -> None:
+        """Ask both."""
+        self.action_stop()
+        try:
+            requests = [self._ask(variant(self._settings, side.words), self._attempt) for side in self.sides]
+        except LedlocalError as error:
+            self._say(str(error))
+            return
+        self._say("")
+        self._judged = False
+        for side, request in zip(self.sides, requests, strict=True):
+            side.begin(Feed(self._engine, request))
+
+    def action_other_seed(self) -> None:
+        """Both again, with other random numbers."""
+        self._attempt += 1
+        self.action_run()
+
+    def action_stop(self) -> None:
+        """End both replies."""
+        if not all(side.ended for side in self.sides):
+            self._engine.cancel()
+
+    def action_leave(self) -> None:
+        """Back to the conversation."""
+        self.action_stop()
+        self.dismiss(None)
+
+    def _say(self, text: str) -> None:
+        self.query_one("#said", Static).update(safe_line(text))
+
+    def _draw(self) -> None:
+        left, right = self.sides
+        moved = [side.take() for side in self.sides]
+        if any(moved):
+            common = common_prefix(left.text.tokens, right.text.tokens)
+            lengths = [len(side.text.tokens) for side in self.sides]
+            parted = common < min(lengths) or (len({*lengths}) > 1 and left.ended and right.ended)
+            for side, length in zip(self.sides, lengths, strict=True):
+                side.text.mark(common, common if parted and common < length else None)
+        if not self._judged and left.finished and right.finished:
+            self._judged = True
+            self._judge(self.query_one("#known", Input).value.strip(), left.finished.answer, right.finished.answer)
+
+    @work(thread=True, exclusive=True, group="judge")
+    def _judge(self, known: str, *answers: str) -> None:
+        """A grader may take its time."""
+        try:
+            grades = judge(self._message, known, answers)
+        except LedlocalError as error:
+            self.app.call_from_thread(self._say, str(error))
+        else:
+            self.app.call_from_thread(self._show_grades, grades or [None, None])
+
+    def _show_grades(self, grades: list[Grade | None]) -> None:
+        for side, grade in zip(self.sides, grades, strict=True):
+            side.grade = grade
