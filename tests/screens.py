@@ -24,7 +24,7 @@ def drive(script: Script, engine: FakeEngine | Callable[[], Engine], size: tuple
           conversation: Conversation | None = None, path: Path | None = None) -> None:
     """Run an application, and a script on it once its model is loaded."""
     start = engine if callable(engine) else lambda: engine
-    app = LedlocalApp(start, Settings(seed=41), conversation or Conversation(model="m"), path)
+    app = LedlocalApp(lambda _name: start(), Settings(seed=41), conversation or Conversation(model="m"), path)
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

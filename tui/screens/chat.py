@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Footer, Static
@@ -25,6 +25,7 @@ from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.inspector import Fork, Inspector
+from ledlocal_tui.widgets.conversation import ConversationView
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.strip import ExplorationStrip
@@ -68,12 +69,17 @@ class ChatScreen(Screen[None]):
         """Status, conversation and pane, banner, prompt."""
         yield Static("", id="status", markup=False)
         with Horizontal(id="body"):
-            yield VerticalScroll(id="conversation", can_focus=True)
+            yield ConversationView(id="conversation", can_focus=True)
             yield ExplorationPane()
         yield ExplorationStrip()
         yield Static("", id="banner", markup=False)
         yield Prompt()
         yield Footer()
+
+    @property
+    def conversation(self) -> ConversationView:
+        """What was said."""
+        return self.query_one(ConversationView)
 
     def on_mount(self) -> None:
         """Ready for a model."""
@@ -90,7 +96,7 @@ class ChatScreen(Screen[None]):
         if action in ("again", "start_over"):
             return not busy and (bool(turns) or self.app.engine is None)
         if action == "inspect":
-            return not busy and self._inspected() is not None
+            return not busy and self.conversation.last_said is not None
         if action == "duel":
             return not busy and bool(turns) and self.app.engine is not None
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
@@ -100,12 +106,23 @@ class ChatScreen(Screen[None]):
         first, self.dialogue = self.dialogue is None, dialogue
         self.say("")
         if first:
-            for turn in dialogue.conversation.turns:
-                await self._mount(TurnView(turn))
-        for notice in (*dialogue.loaded.notices, *dialogue.settings.notices(dialogue.loaded)):
-            self.app.notify(safe_line(notice), markup=False)
+            await self.show_conversation()
+        self.say_notices(*dialogue.loaded.notices)
         self.show_status()
         self.refresh_bindings()
+
+    async def show_conversation(self) -> None:
+        """A view for every turn, in the place of those that are there."""
+        assert self.dialogue is not None
+        await self.conversation.show_turns(self.dialogue.conversation.turns)
+        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
+        self.refresh_bindings()
+
+    def say_notices(self, *more: str) -> None:
+        """Beside `more`, what settings do not do here."""
+        if self.dialogue is not None:
+            for notice in (*more, *self.dialogue.settings.notices(self.dialogue.loaded)):
+                self.app.notify(safe_line(notice), markup=False)
 
     def say(self, text: str) -> None:
         """In the line above the prompt, until something else is said."""
@@ -138,7 +155,7 @@ class ChatScreen(Screen[None]):
         assert self.dialogue is not None
         if view is None:  # whatever comes of it: there is a view for every turn
             view = TurnView(replace(exchange.turn, answer="", thinking=""))
-            await self._mount(view)
+            await self.conversation.add(view)
         try:
             request = self.dialogue.request(exchange)
         except BadInput as error:
@@ -171,11 +188,7 @@ class ChatScreen(Screen[None]):
                 self.say("")
         tokens = now.take(events)
         if tokens:
-            conversation = self.query_one("#conversation", VerticalScroll)
-            follows = conversation.max_scroll_y - conversation.scroll_y <= 1
-            await now.view.extend(tokens)
-            if follows:
-                conversation.scroll_end(animate=False)
+            await self.conversation.extend(now.view, tokens)
             self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking)
             self.query_one(ExplorationStrip).show_progress(now.speed)
         if ended and not events:
@@ -211,11 +224,6 @@ class ChatScreen(Screen[None]):
             self.say(str(error))
         self.refresh_bindings()
 
-    async def _mount(self, view: TurnView) -> None:
-        conversation = self.query_one("#conversation", VerticalScroll)
-        await conversation.mount(view)
-        conversation.scroll_end(animate=False)
-
     def action_stop(self) -> None:
         """End the reply; what was said of it stays."""
         if self.app.engine is not None:
@@ -228,10 +236,7 @@ class ChatScreen(Screen[None]):
 
     def action_fold(self) -> None:
         """Fold or unfold every thought."""
-        views = list(self.query(TurnView))
-        folded = any(not view.has_class("-folded") for view in views)
-        for view in views:
-            view.fold(folded)
+        self.conversation.fold()
 
     def action_layers(self) -> None:
         """From the next reply on, look into the layers at every thinking token, or only where it explores."""
@@ -245,21 +250,17 @@ class ChatScreen(Screen[None]):
             self.say("loading ...")
             self.app.load()
         elif self.dialogue is not None and self.dialogue.conversation.turns:
-            await self.query(TurnView).last().remove()
+            await self.conversation.turns[-1].remove()
             await self.answer(self.dialogue.repeated())
 
     async def action_go_on(self) -> None:
         """Go on with the last answer where it was stopped."""
         if self.dialogue is not None:
-            await self.answer(self.dialogue.continued(), self.query(TurnView).last())
-
-    def _inspected(self) -> TurnView | None:
-        """The last turn that has tokens."""
-        return next((view for view in reversed(list(self.query(TurnView))) if view.tokens), None)
+            await self.answer(self.dialogue.continued(), self.conversation.turns[-1])
 
     async def action_inspect(self) -> None:
         """Look at the last reply token by token."""
-        if view := self._inspected():
+        if view := self.conversation.last_said:
             first = next((i for i, token in enumerate(view.tokens) if token.explored), 0)
             await self._inspect(view, first)
 
@@ -289,7 +290,7 @@ class ChatScreen(Screen[None]):
     async def _branch(self, view: TurnView, fork: Fork) -> None:
         """Go on with another token; the conversation up to now stays in its file."""
         assert self.dialogue is not None
-        views = list(self.query(TurnView))
+        views = self.conversation.turns
         place = views.index(view)
         exchange = self.dialogue.forked(place, ids_of(fork.tokens), text_of(fork.tokens, "thinking"),
                                         text_of(fork.tokens, "answer"))
@@ -297,7 +298,7 @@ class ChatScreen(Screen[None]):
             await old.remove()
         fresh = TurnView(replace(exchange.turn, answer="", thinking=""))
         fresh.request = view.request
-        await self._mount(fresh)
+        await self.conversation.add(fresh)
         await fresh.extend(fork.tokens)
         await self.answer(exchange, fresh)
 
@@ -305,6 +306,4 @@ class ChatScreen(Screen[None]):
         """A new conversation."""
         if self.dialogue is not None:
             self.dialogue.start_over()
-            await self.query(TurnView).remove()
-            self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
-            self.refresh_bindings()
+            await self.show_conversation()

@@ -1,0 +1,173 @@
+"""What is chosen in the terminal UI: settings, conversations, models; help and the palette."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine, reply
+from screens import drive, say, screen_text, shown, until
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
+
+import ledlocal_tui.app as app_module
+from ledlocal.conversation import Conversation, Turn, names, path_of, write
+from ledlocal.settings import Settings
+from ledlocal.stores.location import Location
+from ledlocal.values.errors import BadInput
+from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.screens.help import HelpScreen
+from ledlocal_tui.screens.picker import Picker
+from ledlocal_tui.screens.settings import FIELDS, SettingsDrawer
+from ledlocal_tui.widgets.turn import TurnView
+
+
+def engine(*replies: str) -> FakeEngine:
+    one = FakeEngine()
+    for text in replies:
+        one.enqueue(reply(text))
+    return one
+
+
+def drawer(app: LedlocalApp) -> SettingsDrawer:
+    assert isinstance(app.screen, SettingsDrawer)
+    return app.screen
+
+
+def field(app: LedlocalApp, name: str) -> Input:
+    return drawer(app).query_one(f"#field-{name}", Input)
+
+
+async def opened(app: LedlocalApp, pilot: Pilot[Any], key: str, screen: type) -> None:
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, screen))
+    await pilot.pause(0.05)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_settings_hold_from_the_next_answer_on(size: tuple[int, int]) -> None:
+    one = engine("first", "second")
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await opened(app, pilot, "f4", SettingsDrawer)
+        assert {name: field(app, name.replace(".", "-")).value for name in FIELDS} == {
+            "method": "led", "preset": "", "d": "8", "k": "8", "norm": "off", "scope": "thinking", "think.temp": "0.6",
+            "answer.temp": "0.6", "top_k": "20", "top_p": "0.95", "min_p": "0", "budget": "", "max_tokens": "",
+            "reasoning": "auto", "seed": "41"}
+        field(app, "think-temp").value = "1.2"
+        field(app, "budget").value = "50"
+        await pilot.pause(0.05)
+        assert "temp 1.2 · k 8" in shown(app, "#effective") and "thinking budget 50" in shown(app, "#effective")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert "temp 1.2" in shown(app, "#status")
+        await say(app, pilot, "again")
+        first, second = one.requests
+        assert (first.thinking.temperature, first.reasoning_budget) == (0.6, None)
+        assert (second.thinking.temperature, second.answer.temperature, second.reasoning_budget) == (1.2, 0.6, 50)
+        assert (second.seed, second.answer) == (first.seed, first.answer)
+
+    drive(script, one, size)
+
+
+def test_wrong_settings_are_said_and_not_taken() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert app.chat.dialogue is not None
+        before = app.chat.dialogue.settings
+        await opened(app, pilot, "f4", SettingsDrawer)
+        for name, value, said in (("method", "best", "method must be one of"), ("think-temp", "hot", "takes a number"),
+                                  ("d", "12", "loaded for a depth of 8"), ("k", "0", "k must be a number from 1")):
+            kept, field(app, name).value = field(app, name).value, value
+            await pilot.press("enter")
+            await pilot.pause(0.05)
+            assert said in shown(app, "#said") and isinstance(app.screen, SettingsDrawer)
+            field(app, name).value = kept
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert app.chat.dialogue.settings == before == Settings(seed=41)
+
+    drive(script, engine())
+
+
+def test_a_kept_conversation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for name, text in (("about-tea", "Which tea?"), ("about-cats", "Which cat?")):
+        kept = Conversation(model="m", turns=(Turn(text, answer=f"answer to {text}"),))
+        write(path_of(name), "\n".join(kept.lines()) + "\n")
+    assert len(names()) == 2
+    one = engine("more")
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await opened(app, pilot, "f5", Picker)
+        assert app.screen.query_one(OptionList).option_count == 2
+        await pilot.press(*"tea")
+        await pilot.pause(0.05)
+        assert app.screen.query_one(OptionList).option_count == 1
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.chat and len(app.chat.query(TurnView)) == 1)
+        await until(pilot, lambda: "answer to Which tea?" in screen_text(app))
+        await say(app, pilot, "go on")
+        messages = one.requests[0].messages
+        assert messages is not None
+        assert [one.content for one in messages] == ["Which tea?", "answer to Which tea?", "go on"]
+
+    drive(script, one, path=tmp_path / "new.jsonl")
+    assert "go on" in path_of("about-tea").read_text()
+
+
+def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "known", lambda _unreadable: iter(
+        [Location("demo", Path(__file__), "embedded"), Location("other/model", Path(__file__), "hub")]))
+    first, second, asked = engine("one"), engine("two"), []
+
+    def start(name: str | None) -> FakeEngine:
+        asked.append(name)
+        if name == "missing.gguf":
+            raise BadInput("missing.gguf: no such file")
+        return first if name is None else second
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app._start = start
+        await say(app, pilot, "hi")
+        await opened(app, pilot, "f6", Picker)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.engine is second)
+        assert first.closed == 1
+        await say(app, pilot, "and now")
+        assert second.requests[0].messages is not None and len(second.requests[0].messages) == 3
+        assert app.chat.dialogue is not None and app.chat.dialogue.conversation.model == "other/model"
+        await opened(app, pilot, "f6", Picker)
+        await pilot.press(*"missing.gguf", "enter")
+        await until(pilot, lambda: "no such file" in shown(app, "#banner"))
+        assert asked == ["other/model", "missing.gguf"] and second.closed == 1
+        await opened(app, pilot, "f6", Picker)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+
+    drive(script, first)
+
+
+def test_help_and_palette_have_every_key() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await opened(app, pilot, "f1", HelpScreen)
+        keys = dict(line.split(maxsplit=1) for line in shown(app, "#keys").splitlines())
+        assert {"f3": "duel", "f4": "settings", "f5": "conversations", "f6": "models"}.items() <= keys.items()
+        assert "answer now" not in keys.values()  # nothing is answered now
+        assert "another token was drawn" in screen_text(app)
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen is app.chat)
+        commands = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"Duel", "Settings", "Conversations", "Models", "Fold", "Again", "Theme"} <= commands
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.1)
+        commands = {command.title for command in app.get_system_commands(app.chat)}
+        assert {"Duel", "Settings"} <= commands
+        await pilot.press(*"settings")
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, SettingsDrawer))
+
+    drive(script, engine("yes"), (120, 50))

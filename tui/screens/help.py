@@ -1,0 +1,43 @@
+"""The keys of the screen below, and what the signs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Static
+
+LEGEND = """\
+◦  explored: drawn from a mixture of layers; it came out as without
+•  explored, and another token was drawn
+◆  where the two sides of a duel part
+
+thinking, answer   tokens of each
+explored, changed  how often ◦ or •, and their share of the thinking tokens
+entropy            of the final layer over the whole vocabulary, in nats
+mixed              of the mixture that a token was drawn from
+p_top1             what the final layer gives its favourite
+depth              how many layers the chosen mixture has, 0: the final one alone"""
+
+
+class HelpScreen(ModalScreen[None]):
+    """Dismissed by any of its keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,enter", "dismiss(None)", "back")]
+
+    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
+        """`keys`: each with what it does."""
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        """Keys, signs, numbers."""
+        width = max((len(key) for key, _ in self._keys), default=0)
+        with VerticalScroll(id="help"):
+            yield Static("\n".join(f"{key:{width}}  {what}" for key, what in self._keys), id="keys", markup=False)
+            yield Static(LEGEND, id="legend", markup=False)
+        yield Footer()

@@ -1,0 +1,82 @@
+"""One of many names: typed in part, or pointed at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ledlocal.safe_text import safe_line
+
+
+class Picker(ModalScreen[str | None]):
+    """Dismissed with a name of the list, with what was typed if nothing in the list matches, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "back"),
+        Binding("down", "move(1)", "choose", key_display="↑ ↓", priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+    ]
+
+    def __init__(self, title: str, names: Sequence[tuple[str, str]], *, free: bool = False) -> None:
+        """`names`: each with a line to show; `free`: another name may be typed."""
+        super().__init__()
+        self._title, self._names, self._free = title, names, free
+
+    def compose(self) -> ComposeResult:
+        """A field and a list."""
+        with Vertical(id="picker"):
+            yield Static(self._title, id="title", markup=False)
+            yield Input(placeholder="type a part of it")
+            yield OptionList()
+            yield Footer()
+
+    def on_mount(self) -> None:
+        """Everything is in the list."""
+        self._fill("")
+
+    @on(Input.Changed)
+    def filter(self, event: Input.Changed) -> None:
+        """Only what has every word that was typed."""
+        self._fill(event.value)
+
+    def _fill(self, typed: str) -> None:
+        words = typed.lower().split()
+        shown = [(name, line) for name, line in self._names if all(word in line.lower() for word in words)]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(Content(safe_line(line)), id=str(self._names.index((name, line))))
+                             for name, line in shown])
+        options.highlighted = 0 if shown else None
+
+    def action_move(self, step: int) -> None:
+        """In the list, wherever the cursor is."""
+        options = self.query_one(OptionList)
+        if options.option_count:
+            options.highlighted = ((options.highlighted or 0) + step) % options.option_count
+
+    @on(Input.Submitted)
+    def take(self, event: Input.Submitted) -> None:
+        """What is pointed at, or what was typed."""
+        options = self.query_one(OptionList)
+        if options.highlighted is not None:
+            self._take(options.get_option_at_index(options.highlighted))
+        elif self._free and event.value.strip():
+            self.dismiss(event.value.strip())
+
+    @on(OptionList.OptionSelected)
+    def selected(self, event: OptionList.OptionSelected) -> None:
+        """By mouse."""
+        self._take(event.option)
+
+    def _take(self, option: Option) -> None:
+        assert option.id is not None
+        self.dismiss(self._names[int(option.id)][0])

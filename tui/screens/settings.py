@@ -1,0 +1,108 @@
+"""How the next answer is drawn: a drawer of fields beside the conversation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Input, Label, Static
+
+from ledlocal.dialogue import Dialogue
+from ledlocal.safe_text import safe_line
+from ledlocal.settings import Settings
+from ledlocal.values.errors import BadInput
+
+FIELDS = {
+    "method": "standard, led, control", "preset": "reference, paper", "d": "layers, the final one too",
+    "k": "candidates", "norm": "on, off", "scope": "thinking, all", "think.temp": "of the thinking",
+    "answer.temp": "of the answer", "top_k": "standard only", "top_p": "standard only", "min_p": "standard only",
+    "budget": "thinking tokens, -1: no limit", "max_tokens": "-1: no limit", "reasoning": "auto, on, off",
+    "seed": "-1: another one"}
+"""Name of a setting -> what it takes."""
+
+
+class SettingsDrawer(ModalScreen[Settings | None]):
+    """Dismissed with the new settings, or None where nothing was changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "leave as it was"),
+        Binding("enter", "apply", "apply", priority=True),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", "field", key_display="↑ ↓"),
+    ]
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        super().__init__()
+        self._dialogue = dialogue
+        self._before = {name: _text(dialogue, name) for name in FIELDS}
+
+    def compose(self) -> ComposeResult:
+        """Names, fields, and what they take."""
+        with VerticalScroll(id="drawer", can_focus=False):
+            with Grid(id="fields"):
+                for name, takes in FIELDS.items():
+                    yield Label(name)
+                    yield Input(self._before[name], placeholder=takes, id=_id(name), tooltip=takes)
+            yield Static("", id="effective", markup=False)
+            yield Static("", id="said", markup=False)
+            yield Footer()
+
+    def on_mount(self) -> None:
+        """What they come to."""
+        self._describe()
+
+    @on(Input.Changed)
+    def _describe(self) -> None:
+        """Effective values, or what is wrong."""
+        try:
+            lines = self.chosen().describe(self._dialogue.loaded)
+        except BadInput as error:
+            self.query_one("#said", Static).update(safe_line(str(error)))
+        else:
+            self.query_one("#said", Static).update("")
+            self.query_one("#effective", Static).update("\n".join(map(safe_line, lines)))
+
+    def chosen(self) -> Settings:
+        """What the fields say. Raises BadInput."""
+        settings = self._dialogue.settings
+        for name, before in self._before.items():
+            text = self.query_one(f"#{_id(name)}", Input).value.strip()
+            if text != before:
+                settings = settings.with_value(name, text)
+        settings.request(None)
+        if settings.deepest() > self._dialogue.depth:
+            raise BadInput(f"d: the model was loaded for a depth of {self._dialogue.depth}; start with --d")
+        return settings
+
+    def action_apply(self) -> None:
+        """From the next answer on."""
+        try:
+            chosen = self.chosen()
+        except BadInput as error:
+            self.query_one("#said", Static).update(safe_line(str(error)))
+        else:
+            self.dismiss(chosen)
+
+
+def _id(name: str) -> str:
+    return f"field-{name.replace('.', '-')}"
+
+
+def _text(dialogue: Dialogue, name: str) -> str:
+    """The value in effect, as it is typed; empty where there is none."""
+    settings, phase = dialogue.settings, name.rpartition(".")[0]
+    if name == "seed":
+        return str(settings.seed)
+    thinking = settings.sampling("answer" if phase == "answer" else "thinking", dialogue.loaded)
+    bare = {"temp": "temperature"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
+    for holder in (thinking, thinking.led):
+        if hasattr(holder, bare):
+            value = getattr(holder, bare)
+            return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:g}" \
+                if isinstance(value, float) else str(value)
+    value = settings.value(name)
+    return "" if value is None else str(value)

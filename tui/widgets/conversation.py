@@ -1,0 +1,49 @@
+"""The turns of a conversation, one below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.containers import VerticalScroll
+
+from ledlocal.conversation import Turn
+from ledlocal.values.events import Token
+from ledlocal_tui.widgets.turn import TurnView
+
+
+class ConversationView(VerticalScroll):
+    """Scrolls with what comes, unless the user has scrolled back."""
+
+    @property
+    def turns(self) -> list[TurnView]:
+        """From the first to the last."""
+        return list(self.query(TurnView))
+
+    @property
+    def last_said(self) -> TurnView | None:
+        """The last turn that has tokens."""
+        return next((view for view in reversed(self.turns) if view.tokens), None)
+
+    async def show_turns(self, turns: Iterable[Turn]) -> None:
+        """A view for each, in the place of those that are there."""
+        await self.query(TurnView).remove()
+        for turn in turns:
+            await self.add(TurnView(turn))
+
+    async def add(self, view: TurnView) -> None:
+        """One more."""
+        await self.mount(view)
+        self.scroll_end(animate=False)
+
+    async def extend(self, view: TurnView, tokens: Sequence[Token]) -> None:
+        """More of a reply."""
+        follows = self.max_scroll_y - self.scroll_y <= 1
+        await view.extend(tokens)
+        if follows:
+            self.scroll_end(animate=False)
+
+    def fold(self) -> None:
+        """Fold every thought, or unfold them if all are."""
+        folded = any(not view.has_class("-folded") for view in self.turns)
+        for view in self.turns:
+            view.fold(folded)
