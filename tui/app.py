@@ -85,7 +85,7 @@ class LedlocalApp(App[None]):
         return ((active.binding, active.node) for active in screen.active_bindings.values()
                 if active.binding.show and active.enabled)
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="engine")
+    @work(thread=True, exclusive=True, group="engine")
     def load(self) -> None:
         """Start an engine in a thread."""
         try:

@@ -87,7 +87,7 @@ class Measurement:
         ours = [one for one in order if one[1].ours]
         theirs = [one for one in order if not one[1].ours]
         longest = max(self._plan.depth, self._prompts.longest if self._prompts else len(self._plan.ids))
-        context = max(self._plan.prompt, longest) + self._plan.tokens + WARM + 2
+        context = max(16, max(self._plan.prompt, longest) + self._plan.tokens + WARM + 2)
         options = replace(self._plan.options, slots=batch, context=context, tap=tap)
         groups = [(self._with_engine, ours), (self._with_llama_cpp, theirs)]
         for group, members in groups if order[0][1].ours else reversed(groups):

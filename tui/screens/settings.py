@@ -30,7 +30,7 @@ class SettingsDrawer(ModalScreen[Settings | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "leave as it was"),
-        Binding("enter", "apply", "apply", priority=True),
+        Binding("enter", "apply", "apply"),
         Binding("up", "app.focus_previous", show=False),
         Binding("down", "app.focus_next", "field", key_display="↑ ↓"),
     ]
@@ -78,6 +78,7 @@ class SettingsDrawer(ModalScreen[Settings | None]):
             raise BadInput(f"d: the model was loaded for a depth of {self._dialogue.depth}; start with --d")
         return settings
 
+    @on(Input.Submitted)
     def action_apply(self) -> None:
         """From the next answer on."""
         try:

@@ -18,7 +18,7 @@ class Prompt(TextArea):
     """Enter sends; Up and Down at its edges go through what was sent before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "send", priority=True),
+        Binding("enter", "send", "send"),
         Binding("escape", "leave", "keys"),
     ]
 
@@ -43,7 +43,10 @@ class Prompt(TextArea):
         self.screen.query_one("#conversation").focus()
 
     async def _on_key(self, event: Key) -> None:
-        if event.key in NEW_LINE:
+        if event.key == "enter":  # no priority: letters that came in one piece with it are inserted before
+            event.prevent_default().stop()
+            self.action_send()
+        elif event.key in NEW_LINE:
             event.prevent_default().stop()
             self.insert("\n")
         elif event.key == "up" and self.cursor_location[0] == 0 and self._at > 0:
