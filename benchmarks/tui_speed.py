@@ -81,6 +81,7 @@ def show(seconds: float, report: Path) -> None:
     """The child: the application, and what it took."""
     from ledlocal_tui import app
 
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that it ends with the terminal
     engine = Scripted(seconds)
 
     class Timed(app.LedlocalApp):

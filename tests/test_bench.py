@@ -146,14 +146,14 @@ def engine() -> Iterator[Engine]:
 
 def test_prompts_have_their_length_and_no_common_beginning(engine: Engine) -> None:
     prompts = Prompts(engine, "Use 2, 3, 8 and 10 to make 13.", 6)
-    for length in (0, prompts.longest, 50, 200):
+    for length in (0, prompts.shortest, 50, 200):
         made = [prompts.make(i, length) for i in range(6)]
-        assert {len(one) for one in made} == {max(length, prompts.longest)}
-        question = "".join(engine._session.vocabulary.text_of(i) for i in made[0][-prompts.longest:])
+        assert {len(one) for one in made} == {max(length, prompts.shortest)}
+        question = "".join(engine._session.vocabulary.text_of(i) for i in made[0][-prompts.shortest:])
         assert "2, 3, 8 and 10" in question
-    for i, a in enumerate(made):
-        for b in made[:i]:
-            assert next(n for n, (x, y) in enumerate(zip(a, b, strict=True)) if x != y) <= 2
+        for i, a in enumerate(made):
+            for b in made[:i]:
+                assert next(n for n, (x, y) in enumerate(zip(a, b, strict=True)) if x != y) <= 2
 
 
 def test_bare_decodes_one_token_of_every_sequence_per_step() -> None:
@@ -263,12 +263,13 @@ def test_a_process_that_dies_leaves_what_it_told() -> None:
         next(events)
 
 
-def test_an_interrupted_measurement_shows_what_it_has() -> None:
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_ended_measurement_shows_what_it_has(number: int, code: int) -> None:
     command = start("bench", "--batch", "1", "-r", "100", "-n", "8", "-p", "0", "-t", "1", "--methods", "bare,standard")
     time.sleep(4)
-    command.send_signal(signal.SIGINT)
+    command.send_signal(number)
     out, err = command.communicate(timeout=20)
-    assert command.returncode == 130 and b"interrupted" in err
+    assert command.returncode == code and (b"interrupted" in err) == (code == 130)
     assert b"1      standard" in out and b"decode: 8 tokens" in out
 
 

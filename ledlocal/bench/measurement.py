@@ -72,7 +72,7 @@ class Measurement:
         with closing(Engine(replace(self._plan.options, slots=1, context=_LOOK, tap="none"))) as engine:
             self._prompts = Prompts(engine, self._plan.question, 2 * len(self._plan.contenders) + 1)
             self._tell({"event": "loaded", "loaded": asdict(engine.loaded), "threads": self._threads(),
-                        "depth": max(self._plan.depth, self._prompts.longest)})
+                        "depth": max(self._plan.depth, self._prompts.shortest)})
 
     def _threads(self) -> int:
         return self._plan.options.threads or physical_cores()
@@ -86,7 +86,7 @@ class Measurement:
         order = order[number % len(order):] + order[:number % len(order)]
         ours = [one for one in order if one[1].ours]
         theirs = [one for one in order if not one[1].ours]
-        longest = max(self._plan.depth, self._prompts.longest if self._prompts else len(self._plan.ids))
+        longest = max(self._plan.depth, self._prompts.shortest if self._prompts else len(self._plan.ids))
         context = max(16, max(self._plan.prompt, longest) + self._plan.tokens + WARM + 2)
         options = replace(self._plan.options, slots=batch, context=context, tap=tap)
         groups = [(self._with_engine, ours), (self._with_llama_cpp, theirs)]

@@ -7,6 +7,8 @@ from ledlocal.values.params import Message, Request
 
 _PARAGRAPH = ("The train leaves the station at a quarter past nine and reaches the river before noon. Three of the "
               "eleven passengers get off there, and the others go on to the sea. ")
+HEAD = 3
+"""Tokens of it that every prompt begins with: its number, which no other prompt has, and a little more."""
 
 
 class Prompts:
@@ -15,18 +17,14 @@ class Prompts:
     def __init__(self, engine: Engine, question: str, count: int) -> None:
         """`count`: of prompts; a model without a chat template gets the question alone."""
         template = engine.loaded.model.chat_template
-        self._questions: list[tuple[int, ...]] = []
-        self._beginnings: list[tuple[int, ...]] = []
-        for number in range(count):
-            text = f"{question} ({number})"
-            request = Request(messages=(Message("user", text),)) if template else Request(prompt=text)
-            self._questions.append(engine.prompt_ids(request))
-            self._beginnings.append(engine.prompt_ids(Request(prompt=f"{number}. {_PARAGRAPH}")))
-        self.longest = max(map(len, self._questions))
-        """Tokens of the longest question."""
+        request = Request(messages=(Message("user", question),)) if template else Request(prompt=question)
+        self._question = engine.prompt_ids(request)
+        self._beginnings = [engine.prompt_ids(Request(prompt=f"{number}. {_PARAGRAPH}")) for number in range(count)]
+        self.shortest = len(self._question) + HEAD
+        """Tokens of the shortest prompt."""
 
     def make(self, number: int, length: int) -> tuple[int, ...]:
-        """At least `length` tokens that end with the question; a longer question is left whole."""
-        question, beginning = self._questions[number], self._beginnings[number]
-        room = max(0, length - len(question))
-        return (beginning * (room // len(beginning) + 1))[:room] + question
+        """`length` tokens that end with the question, or `shortest`."""
+        beginning = self._beginnings[number]
+        room = max(HEAD, length - len(self._question))
+        return (beginning * (room // len(beginning) + 1))[:room] + self._question

@@ -58,7 +58,7 @@ def bench(model: str | None, as_json: bool, out: Path | None, quiet: bool, **fla
     """
     from ledlocal.bench.report import Report
     from ledlocal.runtime.build import survey
-    from ledlocal.terminal import Console
+    from ledlocal.terminal import Console, leave_on_signals
     from ledlocal.text_file import require_new, write_whole
 
     console = Console(quiet=quiet)
@@ -68,11 +68,12 @@ def bench(model: str | None, as_json: bool, out: Path | None, quiet: bool, **fla
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     report = Report(plan, survey(), _size(plan.options.model), busy)
     failure: BaseException | None = None
+    leave_on_signals()
     try:
         _measure(report, console)
         if not report.runs:
             raise OutOfResources(f"nothing could be measured: {'; '.join(report.skipped) or 'no method ran'}")
-    except (LedlocalError, KeyboardInterrupt) as error:
+    except (LedlocalError, KeyboardInterrupt, SystemExit) as error:  # nothing that was measured is lost
         failure = error
     for notice in report.notices:
         console.note(notice)
