@@ -40,7 +40,7 @@ from ledlocal.runtime.build import Build
 from ledlocal.runtime.llama import Model
 from ledlocal.runtime.plan import params_of
 from ledlocal.statistics.median import median_estimate
-from ledlocal.values.errors import BadInput, EngineDied, OutOfResources, TapRefused
+from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources, TapRefused
 from ledlocal.values.params import EngineOptions, Sampling, TapName
 
 METHODS_OF = "bare,backend,standard,led,led:coin=0.5,led:eager"
@@ -178,6 +178,14 @@ def test_the_engine_draws_one_token_of_every_sample_per_step(engine: Engine) -> 
         assert ours.explored == 24 * (share or 0)
 
 
+def test_a_sample_that_ends_early_is_no_step(engine: Engine) -> None:
+    steps = ThroughEngine(engine, contenders_of("standard")[0]).steps(tuple(range(5, 290)))
+    with pytest.raises(LedlocalError, match="the context of 300 tokens is full"):
+        for _ in range(100):
+            next(steps)
+    assert not engine.busy
+
+
 def test_all_of_it_on_the_demo_model(tmp_path: Path) -> None:
     kept = tmp_path / "bench.json"
     result = invoke("--batch", "2,1", "-r", "2", "-n", "4", "-p", "40", "-t", "1", "--methods", METHODS_OF, "--out",
@@ -214,10 +222,10 @@ def test_the_table_says_the_same() -> None:
             one.take({"event": "run", "run": vars_of(run(name, number, seconds))})
     one.take({"event": "skipped", "tap": "auto", "batch": 64, "why": "no memory"})
     lines = list(one.lines())
-    assert any(line.split() == ["1", "standard", "0.800", "[0.800,", "0.800]", "8.0", "8.0", "0.0", "%", "125.00"]
+    assert any(line.split() == ["1", "standard", "0.800", "[0.800,", "0.800]", "8.0", "8.0", "0.0", "%", "125.00", "5"]
                for line in lines)
     assert lines[-1] == "not measured: batch 64, tap auto: no memory"
-    assert not any("noisy" in line for line in lines)
+    assert not any("noisy" in line for line in lines) and any("at least 94 %" in line for line in lines)
 
 
 def vars_of(one: Run) -> dict[str, Any]:
@@ -255,7 +263,7 @@ def refused(_options: EngineOptions) -> Engine:
 
 def test_a_process_that_dies_leaves_what_it_told() -> None:
     script = ("import os, signal, sys\n"
-              "os.write(int(sys.argv[1]), b'{\"event\": \"peak\", \"bytes\": 1}\\n')\n"
+              "os.write(int(sys.argv[1]), b'{\"event\": \"peak\", \"bytes\": 1}\\n{\"eve')\n"
               "os.kill(os.getpid(), signal.SIGKILL)")
     events = measure(plan(), (sys.executable, "-c", script))
     assert next(events) == {"event": "peak", "bytes": 1}

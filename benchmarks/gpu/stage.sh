@@ -55,7 +55,10 @@ taps() {
 }
 
 model() {
-    [ -f "$work/$1.gguf" ] || python3 benchmarks/synthetic_model.py "$1" "$work/$1.gguf"
+    [ -f "$work/$1.gguf" ] || {
+        python3 benchmarks/synthetic_model.py "$1" "$work/$1.part"
+        mv "$work/$1.part" "$work/$1.gguf"
+    }
 }
 
 # SHAPE NAME and the arguments of `ledlocal bench`, which shows what it has after $LIMIT seconds
@@ -63,7 +66,8 @@ speed() {
     shape=$1 name=$2
     shift 2
     model "$shape"
-    timeout -s INT "${LIMIT:-480}" ledlocal bench "$work/$shape.gguf" "$@" --out "$OUT/bench-$name.json" | tee "$OUT/bench-$name.txt" || true
+    timeout -s INT "${LIMIT:-480}" ledlocal bench "$work/$shape.gguf" "$@" --out "$OUT/bench-$name.json" | tee "$OUT/bench-$name.txt" ||
+        [ "${PIPESTATUS[0]}" = 124 ]  # $LIMIT seconds were over
 }
 
 # SHAPE BATCH: what our own Python takes of a step, and where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import sys
 import time
@@ -81,16 +82,16 @@ class Measurement:
         return self._prompts.make(number, length) if self._prompts else self._plan.ids
 
     def _cell(self, tap: TapName, batch: int, number: int) -> None:
-        """All contenders at one batch size with one tap; who begins changes from round to round."""
-        order = [(self._plan.contenders.index(one), one) for one in self._plan.contenders]
-        order = order[number % len(order):] + order[:number % len(order)]
+        """All contenders at one batch size with one tap, in another order in each round."""
+        order = list(enumerate(self._plan.contenders))
+        random.Random(number).shuffle(order)
         ours = [one for one in order if one[1].ours]
         theirs = [one for one in order if not one[1].ours]
         longest = max(self._plan.depth, self._prompts.shortest if self._prompts else len(self._plan.ids))
         context = max(16, max(self._plan.prompt, longest) + self._plan.tokens + WARM + 2)
         options = replace(self._plan.options, slots=batch, context=context, tap=tap)
         groups = [(self._with_engine, ours), (self._with_llama_cpp, theirs)]
-        for group, members in groups if order[0][1].ours else reversed(groups):
+        for group, members in groups if number % 2 else reversed(groups):
             try:
                 group(options, members, number)
             except (OutOfResources, TapRefused) as error:
@@ -126,7 +127,7 @@ class Measurement:
 
     def _warm(self, generator: Generator) -> None:
         """What is loaded is touched for the first time."""
-        first_tokens(generator, self._prompt(2 * len(self._plan.contenders), 0))
+        first_tokens(generator, self._prompt(2 * len(self._plan.contenders), self._plan.prompt))
 
     def _measure(self, generator: Generator, at: int, contender: Contender, options: EngineOptions,
                  number: int) -> None:
@@ -170,8 +171,9 @@ def decoding(generator: Generator, prompt: tuple[int, ...], run: Run, tokens: in
 def peak_bytes() -> int:
     """Peak of this process's resident memory."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent was when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) << 10
+    lines = status.read_text().splitlines() if status.exists() else []
+    for line in lines:  # getrusage would count what the parent was when it started this process
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10

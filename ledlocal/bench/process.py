@@ -34,6 +34,8 @@ def measure(plan: Plan, command: Sequence[str] = COMMAND) -> Generator[dict[str,
             os.close(writing)
         try:
             for line in told:
+                if not line.endswith("\n"):
+                    break  # it died while it wrote
                 event = json.loads(line)
                 if event["event"] == "failed":
                     raise ERRORS.get(event["kind"], LedlocalError)(event["message"])

@@ -18,7 +18,7 @@ from ledlocal.runtime.build import Build
 from ledlocal.statistics.median import MedianEstimate
 from ledlocal.tables import Table, lines
 
-HEAD = ("batch", "method", "/ bare", "/ standard", "explored", "tokens/s", "best", "spread", "ms/step")
+HEAD = ("batch", "method", "/ bare", "/ standard", "explored", "tokens/s", "best", "spread", "ms/step", "rounds")
 
 
 @dataclass(slots=True)
@@ -77,9 +77,11 @@ class Report:
         yield from lines(_tables(rows, self.plan.prompt, self.plan.tokens, self.depth))
         yield ""
         yield from self._memory()
-        if any(row.ratio_to_bare or row.ratio_to_standard for row in rows):
-            yield ("Ratios are of speeds in the same round: their median over the rounds, and an interval for it "
-                   "(95 %, of five rounds 94 %).")
+        ratios = [ratio for row in rows for ratio in (row.ratio_to_bare, row.ratio_to_standard) if ratio]
+        if ratios:
+            least = min(ratio.coverage for ratio in ratios)
+            yield ("Ratios are of speeds in the same round: their median over the rounds, and an interval that holds "
+                   f"the true one in at least {100 * least:.0f} % of all measurements like this.")
         if any(row.forced for row in rows):
             yield "coin=P: the coin was forced, for this benchmark alone; eager: every token's layers, as in the paper."
         if noisy := sum(row.noisy for row in rows):
@@ -99,7 +101,8 @@ class Report:
 
     def _memory(self) -> Iterator[str]:
         if self.peaks:
-            yield "Peak of resident memory, each in a process of its own: " + ", ".join(
+            batch = min(run.batch for run in self.runs)
+            yield f"Peak of resident memory at batch {batch}, each in a process of its own: " + ", ".join(
                 f"{name} {peak / 2**20:,.1f} MiB" for name, peak in self.peaks.items())
         if set(self.planned) - {"host"}:
             yield "Taken by the engine at the largest batch: " + ", ".join(
@@ -143,19 +146,18 @@ def processor() -> str:
 
 
 def _tables(rows: Sequence[Row], prompt: int, tokens: int, depth: int) -> Iterator[Table]:
-    for (phase, tap), members in groupby(rows, lambda row: (row.phase, row.tap)):
+    for (phase, tap, _), members in groupby(rows, lambda row: (row.phase, row.tap, row.asked)):
         group = list(members)
-        most = max(row.rounds for row in group)
         what = (f"prefill: {prompt} tokens, until every sequence has its first token" if phase == "prefill" else
                 f"decode: {tokens} tokens of every sequence behind {depth}")
-        yield f"{what}; tap {tap}, {most} rounds", [HEAD, *map(_cells, group)]
+        yield f"{what}; tap {tap}", [HEAD, *map(_cells, group)]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     explored = "" if row.explore_rate is None else f"{100 * row.explore_rate:.1f} %"
     return (str(row.batch), row.method, _ratio(row.ratio_to_bare), _ratio(row.ratio_to_standard), explored,
             f"{row.tokens_per_s:,.1f}", f"{row.best_tokens_per_s:,.1f}", f"{100 * row.spread:.1f} %",
-            f"{1e3 * row.seconds_per_step:,.2f}" + (" ~" if row.noisy else ""))
+            f"{1e3 * row.seconds_per_step:,.2f}", f"{row.rounds}{' ~' if row.noisy else ''}")
 
 
 def _ratio(ratio: MedianEstimate | None) -> str:

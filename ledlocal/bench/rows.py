@@ -26,6 +26,8 @@ class Row:
     method: str
     tap: str
     """Of the engine that it is compared with."""
+    asked: str
+    """The tap that was asked for."""
     forced: bool
     """The coin was, so that it explores at a given share."""
     explore_rate: float | None
@@ -55,6 +57,7 @@ class Row:
             ratio = row.pop(name)
             row[name] = ratio and ratio["value"]
             row[f"{name}_interval"] = ratio and [ratio["low"], ratio["high"]]
+            row[f"{name}_coverage"] = ratio and ratio["coverage"]
         return row | {"noisy": self.noisy}
 
 
@@ -83,7 +86,7 @@ def _row(cell: Mapping[str, Mapping[int, Run]], name: str) -> Row:
     speeds = [run.tokens / run.seconds for run in runs]
     steps = [run.seconds if run.phase == "prefill" else run.seconds * run.batch / run.tokens for run in runs]
     chosen = sum(run.chosen for run in runs)
-    return Row(runs[0].batch, runs[0].phase, name, runs[0].tap, False,
+    return Row(runs[0].batch, runs[0].phase, name, runs[0].tap, runs[0].tap, False,
                sum(run.explored for run in runs) / chosen if chosen else None, len(runs), median(speeds), max(speeds),
                median(steps), _spread(speeds), _ratio(cell, name, STANDARD), _ratio(cell, name, BARE))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ledlocal.bench.contender import STANDARD, Contender
 from ledlocal.engine.engine import Engine
 from ledlocal.methods.method import METHODS, LatentExploration, Step
+from ledlocal.values.errors import LedlocalError
 from ledlocal.values.events import Event, Finished, Started
 from ledlocal.values.params import Led, Request, Sampling
 
@@ -24,7 +25,8 @@ class ForcedCoin(LatentExploration):
 
     def explores(self, step: Step) -> NDArray[np.bool_]:
         """Where the share falls behind."""
-        due = np.floor(self._share * np.arange(self._tossed, self._tossed + len(step.u0) + 1))
+        # from a half on: a few tokens then explore as often as their share says, to the nearest
+        due = np.floor(self._share * np.arange(self._tossed, self._tossed + len(step.u0) + 1) + 0.5)
         self._tossed += len(step.u0)
         explored: NDArray[np.bool_] = np.diff(due) > 0
         return explored
@@ -62,7 +64,10 @@ class ThroughEngine:
                                                  n=samples, ignore_eos=True, detail="none"))
             try:
                 while True:
-                    started += sum(isinstance(event, Started) for event in self._engine.step())
+                    events = self._engine.step()
+                    if end := next((event for event in events if isinstance(event, Finished)), None):
+                        raise LedlocalError(f"a sample ended before its time: {end.reason or end.finish}")
+                    started += sum(isinstance(event, Started) for event in events)
                     if started == samples:
                         yield
             finally:

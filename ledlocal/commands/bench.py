@@ -150,8 +150,10 @@ def _measure(report: Report, console: Console) -> None:
 def _peak(plan: Plan) -> dict[str, int]:
     from ledlocal.bench.process import measure
 
-    peak = next(event["bytes"] for event in measure(plan) if event["event"] == "peak")
-    return {plan.contenders[0].name: peak}
+    events = list(measure(plan))
+    ran = any(event["event"] == "run" for event in events)  # or it was refused, and the process did nothing
+    peaks = [event["bytes"] for event in events if ran and event["event"] == "peak"]
+    return dict(zip([plan.contenders[0].name], peaks, strict=False))
 
 
 def _tell(wait: Wait, report: Report, start: float) -> None:
