@@ -286,7 +286,8 @@ def test_an_ended_measurement_shows_what_it_has(number: int, code: int) -> None:
     (("--batch", "1,1"), "--batch takes different numbers"), (("--batch", "1,"), "--batch takes different numbers"),
     (("--batch", "257"), "--batch takes different numbers"), (("--tap", "none"), "--tap takes different ones of"),
     (("--methods", "fast"), "--methods takes bare"), (("-p", "1"), "--n-prompt takes 0 or at least 2"),
-    (("--question", " "), "--question is empty"), (("nothing.gguf",), "nothing.gguf")])
+    (("--question", ""), "--question is empty"), (("-p", "2000000"), "is not in the range"),
+    (("nothing.gguf",), "nothing.gguf")])
 def test_bad_input_is_one_line(args: tuple[str, ...], said: str) -> None:
     result = invoke(*args)
     assert result.exit_code == 2 and not result.stdout

@@ -142,6 +142,10 @@ def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPat
         await pilot.press(*"missing.gguf", "enter")
         await until(pilot, lambda: "no such file" in shown(app, "#banner"))
         assert asked == ["other/model", "missing.gguf"] and second.closed == 1
+        assert app.chat.dialogue.conversation.model == "other/model"
+        await pilot.press("ctrl+r")  # back to the one before
+        await until(pilot, lambda: app.engine is second)
+        assert asked[-1] == "other/model"
         await opened(app, pilot, "f6", Picker)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)

@@ -51,6 +51,9 @@ class LedlocalApp(App[None]):
         super().__init__()
         self._start, self._settings, self._conversation, self._path = start, settings, conversation, path
         self._model: str | None = None
+        """To load; None: the first one."""
+        self._loaded: str | None = None
+        """What was loaded last: what a model that does not load leaves to go back to."""
         self.engine: Engine | None = None
         """None while none runs."""
         self.chat = ChatScreen()
@@ -102,12 +105,14 @@ class LedlocalApp(App[None]):
     @on(EngineLoaded)
     async def engine_loaded(self, event: EngineLoaded) -> None:
         """A dialogue begins, or goes on with a new engine."""
-        self.engine = event.engine
+        self.engine, self._loaded = event.engine, self._model
         dialogue = self.chat.dialogue
         if dialogue is None:
             dialogue = Dialogue(event.engine.loaded, self._settings, self._conversation, self._path,
                                 lambda text: self.notify(safe_line(text), markup=False))
         dialogue.loaded = event.engine.loaded
+        if self._model is not None:
+            dialogue.conversation = dialogue.conversation.under(self._model)
         await self.chat.begin(dialogue)
 
     def action_help(self) -> None:
@@ -156,13 +161,14 @@ class LedlocalApp(App[None]):
                                                   free=True))
         if name is not None:
             self._model = name
-            if self.chat.dialogue is not None:
-                self.chat.dialogue.conversation = self.chat.dialogue.conversation.under(name)
             self.drop_engine()
             self.chat.say(f"loading {name} ...")
             self.load()
 
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:
-        """Say why."""
-        self.chat.say(f"{event.reason}\nctrl+r tries again")
+        """Say why; another model's failure leaves the way back to the one before."""
+        back = self._model != self._loaded
+        self._model = self._loaded
+        self.chat.say(f"{event.reason}\nctrl+r {'loads the model before it' if back else 'tries again'}")
+        self.chat.refresh_bindings()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ledlocal.bench.report import Report
     from ledlocal.terminal import Console, Wait
 
+MOST = 2**20
+"""Tokens of a sequence: 256 sequences of them are still a number that llama.cpp can count."""
 PUZZLE = "Use 2, 3, 8 and 10 to make 13."
 """For the demo model, which knows nothing else."""
 
@@ -35,10 +37,10 @@ PUZZLE = "Use 2, 3, 8 and 10 to make 13."
 @click.option("--tap", default="auto", metavar="TAP,...", help="Taps to compare: native, plugin, reference. [auto]")
 @click.option("-r", "--rounds", type=click.IntRange(1), default=5, metavar="N",
               help="Everything is loaded anew in each. [5]")
-@click.option("-n", "--n-gen", type=click.IntRange(1), default=32, metavar="N", help="Tokens per sequence. [32]")
-@click.option("-p", "--n-prompt", type=click.IntRange(0), default=256, metavar="N",
+@click.option("-n", "--n-gen", type=click.IntRange(1, MOST), default=32, metavar="N", help="Tokens per sequence. [32]")
+@click.option("-p", "--n-prompt", type=click.IntRange(0, MOST), default=256, metavar="N",
               help="Tokens of the prompt in the phase prefill; 0: without it. [256]")
-@click.option("-d", "--n-depth", type=click.IntRange(0), default=0, metavar="N",
+@click.option("-d", "--n-depth", type=click.IntRange(0, MOST), default=0, metavar="N",
               help="At least so many tokens before those that are timed. [a question's]")
 @click.option("--question", metavar="TEXT", help="What the model thinks about. [about divisors]")
 @click.option("-t", "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. [physical cores]")
@@ -97,7 +99,9 @@ def _plan(model: str | None, flags: dict[str, Any]) -> Plan:
     from ledlocal.models import resolve
 
     location = resolve(model, offline=flags["offline"], aliases=read_config().models)
-    question = flags["question"] or (PUZZLE if location.origin == "embedded" else QUESTION)
+    question = flags["question"]
+    if question is None:
+        question = PUZZLE if location.origin == "embedded" else QUESTION
     if not question.strip():
         raise BadInput("--question is empty")
     options = EngineOptions(str(location.path), threads=flags["threads"], gpu_layers=flags["gpu_layers"],

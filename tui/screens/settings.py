@@ -43,12 +43,12 @@ class SettingsDrawer(ModalScreen[Settings | None]):
     def compose(self) -> ComposeResult:
         """Names, fields, and what they take."""
         with VerticalScroll(id="drawer", can_focus=False):
+            yield Static("", id="said", markup=False)
             with Grid(id="fields"):
                 for name, takes in FIELDS.items():
                     yield Label(name)
                     yield Input(self._before[name], placeholder=takes, id=_id(name), tooltip=takes)
             yield Static("", id="effective", markup=False)
-            yield Static("", id="said", markup=False)
             yield Footer()
 
     def on_mount(self) -> None:
