@@ -155,10 +155,11 @@ def main() -> None:
             while b"0/40000 tokens" not in seen and child.poll() is None:  # the model is loaded
                 seen += terminal.read(5)
             os.write(master, b"go\r")
-            reactions, last = [], time.perf_counter()
+            reactions, begun = [], time.perf_counter()
+            last = begun
             while child.poll() is None and not report.exists():
                 terminal.read(0.05)
-                if time.perf_counter() - last > 2 and time.perf_counter() - last < options.seconds - 3:
+                if time.perf_counter() - last > 2 and time.perf_counter() - begun < options.seconds - 3:
                     reactions.append(terminal.reaction())
                     last = time.perf_counter()
             while child.poll() is None:
