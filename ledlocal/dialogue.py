@@ -85,6 +85,8 @@ class Dialogue:
         Raises BadInput.
         """
         turn, kept = self.conversation.turns[-1], self.conversation.undone()
+        if settings.seed == self.settings.seed and not turn.unanswered:  # a kept turn may have had another
+            settings = replace(settings, seed=turn.seed)
         return settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt + attempt)
 
     def answered(self, exchange: Exchange, reply: Reply) -> None:

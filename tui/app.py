@@ -25,6 +25,7 @@ from ledlocal.stores.location import readable
 from ledlocal.values.errors import BadInput, LedlocalError
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
 from ledlocal_tui.screens.chat import ChatScreen
+from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
@@ -71,6 +72,9 @@ class LedlocalApp(App[None]):
         """Keys that would do nothing now are not offered."""
         below = next(screen for screen in reversed(self.screen_stack) if not isinstance(screen, CommandPalette))
         idle = below is self.chat and self.chat.answering is None
+        if action == "duel":
+            return idle and self.engine is not None and self.chat.dialogue is not None and bool(
+                self.chat.dialogue.conversation.turns)
         if action in ("settings", "conversations"):
             return idle and self.chat.dialogue is not None
         return idle if action == "models" else True
@@ -120,6 +124,13 @@ class LedlocalApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen([(self.get_key_display(binding), binding.description)
                                          for binding, _ in self._offered(self.screen)]))
+
+    def action_duel(self) -> None:
+        """Answer the last message in two ways, beside the conversation."""
+        dialogue = self.chat.dialogue
+        if dialogue is not None and self.engine is not None:
+            message = dialogue.conversation.turns[-1].user
+            self.push_screen(Duel(self.engine, dialogue.settings, message, dialogue.again_with))
 
     @work
     async def action_settings(self) -> None:

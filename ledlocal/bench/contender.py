@@ -51,5 +51,5 @@ def _contender(name: str) -> Contender:
             share = -1.0
         if not 0 <= share <= 1:
             raise BadInput(f"--methods: the coin of {name!r} must be a number from 0 to 1")
-        return Contender(name, share)
+        return Contender(f"{COIN}{share:g}", share)
     raise BadInput(f"--methods takes {BARE}, {BACKEND}, {STANDARD}, {LED}, {COIN}P and {EAGER}, not {name!r}")

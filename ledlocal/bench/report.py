@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ledlocal.bench.plan import Plan, Run
-from ledlocal.bench.rows import NOISY, Row, rows_of
+from ledlocal.bench.rows import LEAST_ROUNDS, NOISY, Row, rows_of
 from ledlocal.runtime.build import Build
 from ledlocal.statistics.median import MedianEstimate
 from ledlocal.tables import Table, lines
@@ -73,6 +73,8 @@ class Report:
         """The tables, ratios first, under what they were measured with."""
         rows = self.rows
         yield from self._heading()
+        if (done := sum(run.phase == "decode" for run in self.runs)) < self.plan.runs:
+            yield f"not complete: {done} of {self.plan.runs} runs"
         yield ""
         yield from lines(_tables(rows, self.plan.prompt, self.plan.tokens, self.depth))
         yield ""
@@ -86,7 +88,7 @@ class Report:
             yield "coin=P: the coin was forced, for this benchmark alone; eager: every token's layers, as in the paper."
         if noisy := sum(row.noisy for row in rows):
             yield (f"~ too noisy to tell: {noisy} of {len(rows)} rows have a ratio whose interval is wider than "
-                   f"{100 * NOISY:.0f} points, or fewer than 5 rounds. {self._remedy()}")
+                   f"{100 * NOISY:.0f} points, or fewer than {LEAST_ROUNDS} rounds. {self._remedy()}")
         yield from (f"not measured: {why}" for why in self.skipped)
 
     def _heading(self) -> Iterator[str]:

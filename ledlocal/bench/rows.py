@@ -13,8 +13,8 @@ from ledlocal.statistics.median import MedianEstimate, median_estimate
 
 NOISY = 0.05
 """Width of a ratio's interval from which on small differences cannot be told."""
-SURE = 0.9
-"""Least coverage of an interval: that of five rounds is 0.94."""
+LEAST_ROUNDS = 5
+"""Fewer tell nothing: the interval of five holds the true ratio in 94 %, of four in 88 % of all measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Row:
 
     @property
     def noisy(self) -> bool:
-        """A ratio is not known well enough to tell small differences."""
-        return any(ratio is not None and (ratio.high - ratio.low > NOISY or ratio.coverage < SURE)
-                   for ratio in (self.ratio_to_standard, self.ratio_to_bare))
+        """Too few rounds, or a ratio that is not known well enough to tell small differences."""
+        return self.rounds < LEAST_ROUNDS or any(
+            ratio.high - ratio.low > NOISY for ratio in (self.ratio_to_standard, self.ratio_to_bare) if ratio)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: ratios as numbers, beside their intervals."""

@@ -23,7 +23,6 @@ from ledlocal.values.events import Notice, Prefilled, Started
 from ledlocal_tui.answering import Answering, ids_of, look, text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
-from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.inspector import Fork, Inspector
 from ledlocal_tui.widgets.conversation import ConversationView
 from ledlocal_tui.widgets.exploration import ExplorationPane
@@ -53,8 +52,8 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+n", "start_over", "new", priority=True),
         Binding("f2", "inspect", "inspect"),
         Binding("i", "inspect", show=False),
-        Binding("f3", "duel", "duel"),
-        Binding("d", "duel", show=False),
+        Binding("f3", "app.duel", "duel"),
+        Binding("d", "app.duel", show=False),
     ]
     answering: reactive[Answering | None] = reactive(None, bindings=True)
     every_layer: reactive[bool] = reactive(False)
@@ -97,8 +96,6 @@ class ChatScreen(Screen[None]):
             return not busy and (bool(turns) or self.app.engine is None)
         if action == "inspect":
             return not busy and self.conversation.last_said is not None
-        if action == "duel":
-            return not busy and bool(turns) and self.app.engine is not None
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
     async def begin(self, dialogue: Dialogue) -> None:
@@ -270,12 +267,6 @@ class ChatScreen(Screen[None]):
         view = next((one for one in event.control.ancestors if isinstance(one, TurnView)), None)
         if view is not None and self.answering is None:
             await self._inspect(view, view.tokens.index(event.control.tokens[event.index]))
-
-    def action_duel(self) -> None:
-        """Answer the last message in two ways, beside the conversation."""
-        if self.dialogue is not None and self.app.engine is not None:
-            message = self.dialogue.conversation.turns[-1].user
-            self.app.push_screen(Duel(self.app.engine, self.dialogue.settings, message, self.dialogue.again_with))
 
     async def _inspect(self, view: TurnView, at: int) -> None:
         engine, request = self.app.engine, view.request

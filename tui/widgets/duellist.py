@@ -12,7 +12,6 @@ from textual.widgets import Input, Static
 from ledlocal.evals.task import Grade
 from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Finished, Token
-from ledlocal.values.params import Request
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
 from ledlocal_tui.widgets.token_text import TokenText
@@ -90,11 +89,6 @@ class Duellist(Vertical):
         text.wrap_anew()
         text.refresh(layout=True)
         self.show("waiting")
-
-    @property
-    def request(self) -> Request | None:
-        """What was asked."""
-        return self.feed.request if self.feed else None
 
     @property
     def ended(self) -> bool:
