@@ -59,7 +59,7 @@ class FakeEngine:
         self.jobs[self.next_id] = Job(request, int(words[1]) if words[0] == "count" else 10**9, words=words)
         return self.next_id
 
-    def cancel(self, request_id: int) -> None:
+    def cancel(self, request_id: int, sample: int | None = None) -> None:
         if request_id in self.jobs:
             self.jobs[request_id].cancelled = True
 

@@ -268,6 +268,23 @@ def test_cancelled_in_the_queue_and_in_a_slot(demo: Engine) -> None:
         run.ids for run in sampled(demo, puzzle(n=7, max_tokens=40, seed=1))]
 
 
+def test_one_sample_cancelled_in_a_slot_and_one_in_the_queue(demo: Engine) -> None:
+    """The others of the request say what they would have said."""
+    number = demo.submit(puzzle(n=9, max_tokens=40, seed=1))
+    runs: Runs = defaultdict(Run)
+    for _ in range(9):
+        collect(demo.step(), runs)
+    slots = demo.loaded.model.slots
+    assert slots < 9 and runs[number, 1].ids
+    for sample in (1, 8, 77):
+        demo.cancel(number, sample)
+    drain(demo, runs)
+    assert [i for i in range(9) if runs[number, i].end.finish == "cancelled"] == [1, 8]
+    assert runs[number, 8].ids == ()
+    whole = sampled(demo, puzzle(n=9, max_tokens=40, seed=1))
+    assert all(runs[number, i].ids == whole[i].ids for i in range(9) if i not in (1, 8))
+
+
 def test_closing_a_stream_early_cancels(demo: Engine) -> None:
     for event in demo.generate(puzzle(n=3, max_tokens=100)):
         if isinstance(event, Token):

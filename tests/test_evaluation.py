@@ -22,8 +22,8 @@ from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score
 from ledlocal.evals.task import Asked, Grade, Problem
 from ledlocal.values.errors import EngineDied, PromptTooLong
-from ledlocal.values.events import Exploration, Finished
-from ledlocal.values.params import Request
+from ledlocal.values.events import Event, Exploration, Finished, Started
+from ledlocal.values.params import Detail, Request
 
 PLAN = Plan(("sums",), arms(["standard", "led"], [0.6]), 4, seed=7, max_tokens=99)
 METHODS = ("standard", "led", "control")
@@ -70,6 +70,9 @@ class Watcher:
     scores: list[Key] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     at_begin: tuple[int, int] = (-1, -1)
+    detail: Detail = "none"
+    under_way: list[tuple[Key, str]] = field(default_factory=list)
+    cancel: Callable[[Key], None] = lambda _key: None
     ticks: Callable[[], None] = lambda: None
 
     def sampled(self, sample: Sample) -> None:
@@ -78,8 +81,11 @@ class Watcher:
     def scored(self, score: Score) -> None:
         self.scores.append(score.key)
 
-    def begin(self) -> None:
-        self.at_begin = len(self.samples), len(self.scores)
+    def begin(self, cancel: Callable[[Key], None]) -> None:
+        self.at_begin, self.cancel = (len(self.samples), len(self.scores)), cancel
+
+    def heard(self, key: Key, event: Event) -> None:
+        self.under_way.append((key, type(event).__name__))
 
     def tick(self) -> None:
         self.ticks()
@@ -132,6 +138,29 @@ class FakeWorker:
             yield event
         with self._lock:
             self.served += request.n
+
+
+class StartingWorker(FakeWorker):
+    """Says when a sample begins; the observer then cancels one. `deaf`: it ends by itself before that is heard."""
+
+    def __init__(self, watcher: Watcher, key: Key | None, deaf: bool = False) -> None:
+        super().__init__()
+        self.cancelled: list[tuple[int, int]] = []
+        self._watcher, self._key, self._deaf = watcher, key, deaf
+
+    def cancel_sample(self, number: int, sample: int) -> None:
+        self.cancelled.append((number, sample))
+
+    def generate(self, request: Request) -> Iterator[Event]:  # type: ignore[override]
+        for event in super().generate(request):
+            yield Started(1, event.sample, (1,), 0, 0.1)
+            here = f"sums/{self._key.problem}" == request.problem if self._key else False
+            if self._key and here and (self._key.sample, self._key.method) == (
+                    event.sample, request.thinking.method):
+                self._watcher.cancel(self._key)
+                if not self._deaf:
+                    event = replace(event, finish="cancelled")
+            yield event
 
 
 @dataclass
@@ -323,6 +352,35 @@ def test_cancelled_samples_are_asked_for_again(session: Session) -> None:
     cut = FakeWorker(lambda request, i: said(request, i, finish="cancelled" if i == 1 else "stop"))
     session.run(cut, FakeWorker())
     assert session.whole()
+
+
+def test_a_sample_cancelled_by_hand_is_not_kept_and_not_asked_for_again_in_this_session(session: Session) -> None:
+    """It is cancelled in the middle of its reply; the rest of the run goes on, and the next session has it."""
+    key = Key("sums", "1", "led", 0.6, 2)
+    worker = StartingWorker(session.watcher, key)
+    session.run(worker)
+    assert worker.cancelled == [(1, 2)]
+    assert key not in session.folder.samples() and session.lines(SAMPLES) == 35
+    assert session.watcher.notes == ["1 sample cancelled; the same command asks again"]
+    session.watcher = Watcher()
+    second = FakeWorker()
+    session.run(second)
+    assert session.whole() and second.served == 1
+
+
+def test_a_cancel_that_comes_too_late_changes_nothing(session: Session) -> None:
+    key = Key("sums", "1", "led", 0.6, 2)
+    session.run(StartingWorker(session.watcher, key, deaf=True))
+    assert session.whole() and session.watcher.notes == []
+
+
+def test_only_who_wants_to_hears_samples_under_way(session: Session) -> None:
+    session.watcher.detail = "forks"
+    worker = StartingWorker(session.watcher, None)
+    session.run(worker)
+    assert {request.detail for request in worker.requests} == {"forks"}
+    heard = Counter(session.watcher.under_way)
+    assert set(heard.values()) == {1} and len(heard) == 2 * 36  # each began and ended once
 
 
 @pytest.mark.parametrize("seed", range(15))

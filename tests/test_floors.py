@@ -21,7 +21,7 @@ LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "markdow
              "wcwidth")
 HOMES = {
     "click": ("ledlocal.cli", "ledlocal.commands"),
-    "rich": ("ledlocal.commands", "ledlocal.evals.progress", "ledlocal_tui"),
+    "rich": ("ledlocal.commands", "ledlocal.evals.live_table", "ledlocal_tui"),
     "prompt_toolkit": ("ledlocal.line_editor",),
     "wcwidth": ("ledlocal.evals.plot_text", "ledlocal.wrap"),
     "textual": ("ledlocal_tui",),

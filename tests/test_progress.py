@@ -9,12 +9,17 @@ import pytest
 from evaluations import LED, STANDARD, problems, sample, score
 from fake_engine import FakeTerminal
 
+from ledlocal.evals.live_table import PLAIN_EVERY_S, PLAIN_FIRST_S, LiveTable
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.progress import PLAIN_EVERY_S, PLAIN_FIRST_S, Progress, duration
-from ledlocal.evals.puzzle import Puzzle
+from ledlocal.evals.progress import duration
+from ledlocal.evals.run_folder import Key
 from ledlocal.terminal import Console
 
 PLAN = Plan(("t",), (LED, STANDARD), 2)
+
+
+def no_cancel(_key: Key) -> None:
+    """A table never does."""
 
 
 class Clock:
@@ -33,7 +38,7 @@ class Shown:
         self.err = stream or io.StringIO()
         monkeypatch.setattr("sys.stderr", self.err)
         self.clock = Clock()
-        self.progress = Progress(PLAN, {"t": (Puzzle("t"), problems(3))}, Console(quiet=quiet), self.clock)
+        self.progress = LiveTable(PLAN, {"t": problems(3)}, Console(quiet=quiet), self.clock)
 
     def done(self, problem: str, i: int, correct: bool | None = None, tokens: int = 12, cut: bool = False) -> None:
         """A sample of led, 10 tokens of it thinking, and its score unless there is none yet."""
@@ -55,7 +60,7 @@ def test_a_line_before_anything_is_done(shown: Shown) -> None:
     want = {"task": "t", "method": "led", "T": "0.6", "done": "0/6", "pass@1": "-", "pass@2": "-", "thinking": "-",
             "cut": "0", "tokens/s": "-", "left": "-"}
     assert shown.row() == want
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     assert shown.row() == want
     shown.clock.now += 10
     assert shown.row() == want
@@ -63,7 +68,7 @@ def test_a_line_before_anything_is_done(shown: Shown) -> None:
 
 def test_numbers_of_a_line_by_hand(shown: Shown) -> None:
     """Problem 0: one of two right; problem 1: one wrong and cut, one without a grade; problem 2: one. 5 of 6 done."""
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     shown.done("0", 0, True, tokens=20)
     shown.done("0", 1, False, tokens=30)
     shown.done("1", 0, False, tokens=10, cut=True)
@@ -84,7 +89,7 @@ def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> Non
     for i in range(2):
         shown.done("0", i, True, tokens=1000)
     shown.clock.now += 500
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     shown.clock.now += 10
     row = shown.row()
     assert (row["done"], row["tokens/s"], row["left"], row["pass@1"]) == ("2/6", "-", "-", "100.0 %")
@@ -98,7 +103,7 @@ def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> Non
 
 def test_a_second_line_that_waited_for_the_first_is_not_charged_for_it(shown: Shown) -> None:
     """Six samples of led in ten hours; then standard has one of six after six minutes: half an hour is left."""
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     for problem in "012":
         for i in range(2):
             shown.clock.now += 6000
@@ -112,7 +117,7 @@ def test_a_second_line_that_waited_for_the_first_is_not_charged_for_it(shown: Sh
 
 
 def test_a_line_that_is_through_has_nothing_left(shown: Shown) -> None:
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     for problem in "012":
         for i in range(2):
             shown.clock.now += 1
@@ -124,7 +129,7 @@ def test_a_pipe_gets_plain_lines_now_and_then(shown: Shown) -> None:
     with shown.progress.shown():
         shown.progress.tick()
         assert shown.err.getvalue() == ""  # nothing is at work yet
-        shown.progress.begin()
+        shown.progress.begin(no_cancel)
         shown.done("0", 0, True)
         shown.progress.tick()
         shown.clock.now += PLAIN_FIRST_S - 1
@@ -146,7 +151,7 @@ def test_a_terminal_shows_the_table_in_its_place(monkeypatch: pytest.MonkeyPatch
     shown = Shown(monkeypatch, FakeTerminal())
     monkeypatch.setenv("COLUMNS", "120")
     with shown.progress.shown():
-        shown.progress.begin()
+        shown.progress.begin(no_cancel)
         shown.done("0", 0, True)
         shown.clock.now += 1
         shown.progress.tick()
@@ -162,7 +167,7 @@ def test_a_note_stands_above_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Shown(monkeypatch, FakeTerminal())
     monkeypatch.setenv("COLUMNS", "120")
     with shown.progress.shown():
-        shown.progress.begin()
+        shown.progress.begin(no_cancel)
         before = len(shown.err.getvalue())
         shown.progress.note("the engine died; starting it again")
         after = shown.err.getvalue()[before:]
@@ -175,7 +180,7 @@ def test_a_note_stands_above_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_said_when_quiet(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     shown = Shown(monkeypatch, FakeTerminal() if terminal else None, quiet=True)
     with shown.progress.shown():
-        shown.progress.begin()
+        shown.progress.begin(no_cancel)
         shown.done("0", 0, True)
         shown.clock.now += 10 * PLAIN_EVERY_S
         shown.progress.tick()
@@ -190,7 +195,7 @@ def test_a_note_is_said_once(shown: Shown) -> None:
 
 
 def test_lines_are_aligned(shown: Shown) -> None:
-    shown.progress.begin()
+    shown.progress.begin(no_cancel)
     shown.done("0", 0, True)
     shown.clock.now += 3
     assert len({len(line) for line in shown.progress.lines()}) == 1

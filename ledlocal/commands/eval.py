@@ -68,6 +68,7 @@ def eval(model: str | None, **flags: Any) -> None:
     with a run that was cut short.
     """
     from ledlocal.evals import run
+    from ledlocal.evals.live_table import LiveTable
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
     from ledlocal.terminal import Console, leave_on_signals
@@ -87,7 +88,9 @@ def eval(model: str | None, **flags: Any) -> None:
     with RunFolder(flags["out"] or _folder(model, names)) as folder:
         console.info(f"run       {folder.path}")
         try:
-            summary = run.evaluate(folder, plan, questions, subject, console)
+            table = LiveTable(plan, questions.problems, console)
+            with table.shown():
+                summary = run.evaluate(folder, plan, questions, subject, table)
         except (KeyboardInterrupt, SystemExit, EngineDied, OutOfResources):
             console.info(f"kept      {len(folder.samples())} samples; the same command goes on")
             raise

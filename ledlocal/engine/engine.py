@@ -39,8 +39,10 @@ class Engine:
         self._turn = threading.RLock()
         """Whose turn it is to use the library."""
         self._lock = threading.Lock()
-        """Of the two sets below."""
+        """Of the sets below."""
         self._cancelled: set[int] = set()
+        self._cancelled_samples: set[tuple[int, int]] = set()
+        """Request and sample."""
         self._in_flight: set[int] = set()
         self._waiting: list[Event] = []
         self._next_id = 0
@@ -102,11 +104,17 @@ class Engine:
                 raise BadInput(f"d is {sampling.led.d}, and the model was loaded for a depth of {self._session.depth}")
             self._session.require_layers(sampling, request.detail == "all")
 
-    def cancel(self, request_id: int) -> None:
-        """End a request soon, from any thread; its sequences finish as `cancelled`. Unknown numbers are ignored."""
+    def cancel(self, request_id: int, sample: int | None = None) -> None:
+        """End a request soon, or one sample of it, from any thread; it finishes as `cancelled`.
+
+        Unknown numbers are ignored.
+        """
         if not 0 < request_id <= self._next_id:
             return
         with self._lock:
+            if sample is not None:  # others are decoded with it, so what is in flight is not broken off
+                self._cancelled_samples.add((request_id, sample))
+                return
             self._cancelled.add(request_id)
             if self._in_flight and self._in_flight <= self._cancelled:
                 self._session.context.abort.set()
@@ -172,15 +180,16 @@ class Engine:
 
     def _drop_cancelled(self) -> list[Event]:
         with self._lock:
-            cancelled = set(self._cancelled)
+            cancelled, samples = set(self._cancelled), set(self._cancelled_samples)
         events: list[Event] = []
-        if not cancelled:
+        if not cancelled and not samples:
             return events
         for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
-            if sequence.request_id in cancelled:
+            if sequence.request_id in cancelled or (sequence.request_id, sequence.sample) in samples:
                 events.append(self._end(sequence, "cancelled", ""))
         with self._lock:
             self._cancelled -= cancelled
+            self._cancelled_samples -= samples
         return events
 
     def _end(self, sequence: Sequence, finish: Finish, reason: str) -> Finished:

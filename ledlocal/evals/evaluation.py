@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score, to_records
 from ledlocal.evals.task import Asked, Grade, Problem, Task
 from ledlocal.values.errors import EngineDied, PromptTooLong
-from ledlocal.values.events import Exploration, Finished, Loaded
-from ledlocal.values.params import Message, Request
+from ledlocal.values.events import Event, Exploration, Finished, Loaded, Prefilled, Started, Token
+from ledlocal.values.params import Detail, Message, Request
 from ledlocal.worker.client import Worker
 
 DEATHS = 3
@@ -41,18 +41,21 @@ class Job:
         """Of one of its samples."""
         return Key(self.task.name, self.problem.id, self.arm.method, self.arm.temperature, sample)
 
-    def request(self, plan: Plan, loaded: Loaded) -> Request:
+    def request(self, plan: Plan, loaded: Loaded, detail: Detail = "none") -> Request:
         """Methods share their random numbers: the stream is named by problem and sample alone."""
         thinking, answer = self.arm.sampling(loaded)
         return Request(
             messages=(Message("user", self.problem.question),), thinking=thinking, answer=answer, n=self.count,
             seed=plan.seed, problem=f"{self.task.name}/{self.problem.id}", first_sample=self.first,
             max_tokens=plan.max_tokens, reasoning=plan.reasoning, reasoning_budget=plan.reasoning_budget,
-            detail="none", date=FROZEN_DATE)
+            detail=detail, date=FROZEN_DATE)
 
 
 class Observer(Protocol):
     """Who is told how it goes."""
+
+    detail: Detail
+    """What is to be heard of samples under way; `none`: only that they begin."""
 
     def sampled(self, sample: Sample) -> None:
         """A sample was kept, now or in an earlier session."""
@@ -60,8 +63,15 @@ class Observer(Protocol):
     def scored(self, score: Score) -> None:
         """A score was kept, now or in an earlier session."""
 
-    def begin(self) -> None:
-        """What is told from now on is this session's work."""
+    def heard(self, key: Key, event: Prefilled | Started | Token | Finished) -> None:
+        """A sample is under way; called from any thread."""
+
+    def begin(self, cancel: Callable[[Key], None]) -> None:
+        """What is told from now on is this session's work.
+
+        `cancel` ends a sample that is under way, from any thread: nothing of it is kept, so that what a person thinks
+        of a sample decides no number, and the run lacks it until another session asks again.
+        """
 
     def tick(self) -> None:
         """Some time has passed."""
@@ -70,7 +80,7 @@ class Observer(Protocol):
         """Something to say once."""
 
 
-def jobs(plan: Plan, asked: Asked, have: Mapping[Key, Sample]) -> Iterator[Job]:
+def jobs(plan: Plan, asked: Asked, have: Container[Key]) -> Iterator[Job]:
     """What is missing, one problem after the other: all methods on it, so that a run cut short is still paired."""
     for task, problems in asked.values():
         for problem in problems:
@@ -100,6 +110,10 @@ class Evaluation:
                        if score.grading == plan.grading and key in self.samples}
         self._outdated = len(self.scores) < len(scores)
         """Some were judged otherwise, or of samples that are gone."""
+        self._worker: Worker | None = None
+        self._under_way: dict[Key, int] = {}
+        """Number of the request."""
+        self._cancelled: set[Key] = set()
 
     @property
     def complete(self) -> bool:
@@ -115,7 +129,7 @@ class Evaluation:
             self._observer.sampled(sample)
         for score in self.scores.values():
             self._observer.scored(score)
-        self._observer.begin()
+        self._observer.begin(self._cancel)
         for key, sample in self.samples.items():
             if key not in self.scores:
                 self._grade(sample)
@@ -123,6 +137,9 @@ class Evaluation:
         try:
             self._sample(start)
             self._collect(wait=True)
+            if lacking := self._cancelled - self.samples.keys():
+                self._observer.note(f"{len(lacking)} sample{'s' * (len(lacking) > 1)} cancelled; the same command "
+                                    "asks again")
         finally:
             new = [sample for key, sample in self.samples.items() if key not in already]
             if new:
@@ -130,10 +147,20 @@ class Evaluation:
                 self._folder.append(TIMINGS, [{"session_s": took, "samples": len(new), "tokens": tokens,
                                                "tokens_per_s": tokens / took}])
 
+    def _cancel(self, key: Key) -> None:
+        number = self._under_way.get(key)
+        if number is not None and self._worker is not None:
+            self._cancelled.add(key)
+            self._worker.cancel_sample(number, key.sample)
+
+    def _missing(self) -> Iterator[Job]:
+        """What is left to do in this session."""
+        return jobs(self._plan, self._asked, self.samples.keys() | self._cancelled)
+
     def _sample(self, start: Callable[[], Worker]) -> None:
         """Until nothing is missing, with one engine after the other."""
         deaths = 0
-        while next(jobs(self._plan, self._asked, self.samples), None):
+        while next(self._missing(), None):
             before = len(self.samples)
             try:
                 with start() as worker:
@@ -146,9 +173,10 @@ class Evaluation:
 
     def _session(self, worker: Worker) -> None:
         """All that is missing, from one engine."""
-        left, lock = jobs(self._plan, self._asked, dict(self.samples)), threading.Lock()
+        left, lock = self._missing(), threading.Lock()
         outcomes: SimpleQueue[tuple[Job, Finished] | BaseException | None] = SimpleQueue()
-        loaded = worker.loaded
+        self._worker, loaded = worker, worker.loaded
+        self._under_way.clear()
 
         def ask() -> None:
             try:
@@ -157,8 +185,10 @@ class Evaluation:
                         job = next(left, None)
                     if job is None:
                         break
-                    for event in _finished(worker, job, job.request(self._plan, loaded)):
-                        outcomes.put((job, event))
+                    for event in _events(worker, job, job.request(self._plan, loaded, self._observer.detail)):
+                        self._hear(job, event)
+                        if isinstance(event, Finished):
+                            outcomes.put((job, event))
             except BaseException as error:
                 outcomes.put(error)
             outcomes.put(None)
@@ -168,6 +198,16 @@ class Evaluation:
         for i in range(count):
             threading.Thread(target=ask, name=f"samples {i}", daemon=True).start()
         self._receive(outcomes, count)
+
+    def _hear(self, job: Job, event: Event) -> None:
+        """In any thread."""
+        if isinstance(event, Prefilled | Started | Token | Finished):
+            key = job.key(event.sample)
+            if isinstance(event, Started):
+                self._under_way[key] = event.request
+            elif isinstance(event, Finished):
+                self._under_way.pop(key, None)
+            self._observer.heard(key, event)
 
     def _receive(self, outcomes: SimpleQueue[tuple[Job, Finished] | BaseException | None], asking: int) -> None:
         """Keep what comes until all threads have ended; what came before an error is kept, too."""
@@ -244,11 +284,11 @@ class Evaluation:
             self._observer.scored(score)
 
 
-def _finished(worker: Worker, job: Job, request: Request) -> Iterator[Finished]:
-    """How each sample ends; a prompt that this context cannot hold ends them all, and nothing else."""
+def _events(worker: Worker, job: Job, request: Request) -> Iterator[Event]:
+    """What becomes of each sample; a prompt that this context cannot hold ends them all, and nothing else."""
     try:
         with closing(worker.generate(request)) as events:
-            yield from (event for event in events if isinstance(event, Finished))
+            yield from events
     except PromptTooLong as error:
         for sample in range(job.first, job.first + job.count):
             yield Finished(0, sample, "invalid", str(error), "", "", (), 0, 0, 0, 0, 0.0, 0.0, NOTHING)

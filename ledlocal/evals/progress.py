@@ -1,25 +1,15 @@
-"""How a run goes: one line per task and method, live on a terminal, now and then in a pipe."""
+"""How a run goes: numbers per task and method, from samples and scores as they come."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.run_folder import Sample, Score
-from ledlocal.evals.task import Asked
-from ledlocal.terminal import Console
-
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.text import Text
-
-PLAIN_FIRST_S, PLAIN_EVERY_S = 10.0, 60.0
-LIVE_EVERY_S = 0.5
+from ledlocal.evals.task import Problems
 
 
 @dataclass(slots=True)
@@ -56,19 +46,15 @@ class Tally:
 
 
 class Progress:
-    """An Observer with a terminal."""
+    """Counts what it is told."""
 
-    def __init__(self, plan: Plan, asked: Asked, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._plan, self._console, self._clock = plan, console, clock
-        self._tallies = {(task, arm.method, arm.temperature): Tally(len(problems) * plan.samples)
-                         for task, (_, problems) in asked.items() for arm in plan.arms}
+    def __init__(self, plan: Plan, problems: Problems, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan, self._clock = plan, clock
+        self._tallies = {(task, arm.method, arm.temperature): Tally(len(asked) * plan.samples)
+                         for task, asked in problems.items() for arm in plan.arms}
         self._began: float | None = None
-        self._shown_at = 0.0
         self._sampled_at = 0.0
         """When the last sample of any line came."""
-        self._said = False
-        """In a pipe, the table was shown before."""
-        self._live: Live | None = None
 
     def sampled(self, sample: Sample) -> None:
         """One more is done."""
@@ -93,32 +79,33 @@ class Progress:
         if tally.scored[score.problem] == self._plan.samples and tally.scores[score.problem]:
             tally.whole.add(score.problem)
 
-    def note(self, text: str) -> None:
-        """Something to say once; above the table."""
-        if self._live is None:
-            self._console.note(text)
-            return
-        self._live.transient = True
-        self._live.stop()
-        self._console.note(text)
-        self._live.transient = False
-        self._live.start(refresh=True)
-
-    def begin(self) -> None:
+    def start(self) -> None:
         """What is told from now on is this session's work."""
-        self._began = self._shown_at = self._sampled_at = self._clock()
+        self._began = self._sampled_at = self._clock()
 
-    def tick(self) -> None:
-        """Show how it stands, if it was not shown just before."""
-        every = LIVE_EVERY_S if self._live else PLAIN_EVERY_S if self._said else PLAIN_FIRST_S
-        if self._began is not None and self._clock() - self._shown_at >= every:
-            self._shown_at = self._clock()
-            if self._live:
-                self._live.update(self._table(), refresh=True)
-            else:
-                self._said = True
-                for line in self.lines():
-                    self._console.info(line)
+    @property
+    def done(self) -> int:
+        """Samples that are there."""
+        return sum(tally.done for tally in self._tallies.values())
+
+    @property
+    def total(self) -> int:
+        """Samples that the run is to have."""
+        return sum(tally.total for tally in self._tallies.values())
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens of finished samples per second of this session; None before the first."""
+        tokens = sum(tally.tokens for tally in self._tallies.values())
+        elapsed = 0.0 if self._began is None else self._sampled_at - self._began
+        return tokens / elapsed if elapsed else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to the end at this session's pace; None before its first sample."""
+        new = sum(tally.done - tally.before for tally in self._tallies.values())
+        elapsed = 0.0 if self._began is None else self._sampled_at - self._began
+        return (self.total - self.done) * elapsed / new if new and elapsed else None
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Cells of the table, the first one the names."""
@@ -139,30 +126,6 @@ class Progress:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                           for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Within, a terminal shows the table live."""
-        if self._console.quiet or not self._console.err.erases:
-            yield
-            return
-        from rich.console import Console as RichConsole
-        from rich.live import Live
-
-        screen = RichConsole(stderr=True, highlight=False)
-        with Live(self._table(), console=screen, auto_refresh=False, redirect_stderr=False) as self._live:
-            try:
-                yield
-            finally:
-                # what is whole is shown in full right after
-                self._live.transient = all(tally.done == tally.total for tally in self._tallies.values())
-                self._live.update(self._table(), refresh=True)
-                self._live = None
-
-    def _table(self) -> Text:
-        from rich.text import Text
-
-        return Text("\n".join(self.lines()), no_wrap=True, overflow="ellipsis")
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 from ledlocal.evals import code
 from ledlocal.evals.benchmark import PUBLISHED
 from ledlocal.evals.catalog import data_sha256, judge_of, source_of, task_of
-from ledlocal.evals.evaluation import Evaluation, graded_text, score_of, settled_grade
+from ledlocal.evals.evaluation import Evaluation, Observer, graded_text, score_of, settled_grade
 from ledlocal.evals.grading import Grader, require_sound
 from ledlocal.evals.manifest import KEPT, comparable, engine_of, manifest_of, read_manifest
 from ledlocal.evals.plan import Plan, first_difference, plan_of
-from ledlocal.evals.progress import Progress
 from ledlocal.evals.run_folder import (
     MANIFEST,
     PLAN,
@@ -33,11 +31,10 @@ from ledlocal.evals.run_folder import (
     to_records,
 )
 from ledlocal.evals.summary import Cell, cells, summary_of, to_text
-from ledlocal.evals.task import Asked, Grade
+from ledlocal.evals.task import Asked, Grade, Problems
 from ledlocal.runtime.build import Build
 from ledlocal.runtime.cores import physical_cores
 from ledlocal.runtime.plan import DEFAULT_CONTEXT
-from ledlocal.terminal import Console
 from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Loaded
 from ledlocal.values.params import EngineOptions
@@ -79,6 +76,11 @@ class Questions:
     """SHA-256 by task."""
     sources: dict[str, str]
     """What the questions of each task came from, in words."""
+
+    @property
+    def problems(self) -> Problems:
+        """Without their graders."""
+        return {name: problems for name, (_, problems) in self.asked.items()}
 
 
 def questions(plan: Plan, files: Mapping[str, Path], wording: str | None = None) -> Questions:
@@ -130,23 +132,21 @@ def require_same_run(folder: RunFolder, plan: Plan, questions: Questions, subjec
         now[key] = engine[key] if value in (None, asked.get(key)) else value
     require_same(str(path / MANIFEST), {"engine": {key: engine[key] for key in now if key in engine}},
                  {"engine": {key: value for key, value in now.items() if key in engine}})
-    if read_problems(path) != {name: list(problems) for name, (_, problems) in questions.asked.items()}:
+    if read_problems(path) != {name: list(problems) for name, problems in questions.problems.items()}:
         raise BadInput(f"{path / PROBLEMS} does not hold the questions that {MANIFEST} tells of")
 
 
-def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console) -> dict[str, Any]:
+def evaluate(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject,
+             observer: Observer) -> dict[str, Any]:
     """Sample and judge what is missing; the summary. Raises LedlocalError; what was finished is kept."""
     if not any(problems for _, problems in questions.asked.values()):
         raise BadInput(f"shard {plan.shard.number}/{plan.shard.of} has no problem")
     require_same_run(folder, plan, questions, subject)
-    progress = Progress(plan, questions.asked, console)
-    starter = Starter(subject, plan, questions, folder, progress.note)
-    with ExitStack() as stack:
-        grader = stack.enter_context(Grader())
-        evaluation = Evaluation(folder, plan, questions.asked, grader, progress)
+    starter = Starter(subject, plan, questions, folder, observer.note)
+    with Grader() as grader:
+        evaluation = Evaluation(folder, plan, questions.asked, grader, observer)
         if not evaluation.complete:
             require_answers(grader, questions)
-        stack.enter_context(progress.shown())
         evaluation.run(starter.start)
     return summarize(folder)
 
@@ -219,8 +219,7 @@ class Starter:
             if before is not None:
                 require_same(str(path), comparable(before), comparable(manifest))
             else:
-                asked = {name: problems for name, (_, problems) in self._questions.asked.items()}
-                self._folder.write(PROBLEMS, to_lines(asked))
+                self._folder.write(PROBLEMS, to_lines(self._questions.problems))
                 self._folder.write(PLAN, self._plan.to_toml())
                 self._folder.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")  # the last: now it has begun
         except BaseException:

@@ -122,6 +122,10 @@ class Worker:
         for number in list(self._open):
             self._outbox.put(encode(Cancel(number)))
 
+    def cancel_sample(self, number: int, sample: int) -> None:
+        """End one sample of the request that its events name; it still gets its Finished. From any thread."""
+        self._outbox.put(encode(Cancel(number, sample)))
+
     def answer_now(self) -> None:
         """End the thinking of every open request. For signal handlers and other threads, too."""
         for number in list(self._open):

@@ -47,9 +47,10 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End a request soon; one that is not open is ignored."""
+    """End a request soon, or one sample of it; what is not open is ignored."""
 
     number: int
+    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

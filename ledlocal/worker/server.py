@@ -45,8 +45,8 @@ class ServedEngine(Protocol):
     def step(self) -> list[Event]:
         """Decode once."""
 
-    def cancel(self, request_id: int) -> None:
-        """End a request soon; one that is not open is ignored."""
+    def cancel(self, request_id: int, sample: int | None = None) -> None:
+        """End a request soon, or one sample of it; what is not open is ignored."""
 
     def answer_now(self, request_id: int) -> None:
         """End a request's thinking; one that is not open is ignored."""
@@ -100,7 +100,7 @@ class Server:
                     if isinstance(command, Cancel) and self._engine is not None:
                         engine_id = self._ids.get(command.number)
                         if engine_id is not None:
-                            self._engine.cancel(engine_id)
+                            self._engine.cancel(engine_id, command.sample)
                     self._commands.put(command)
         except ConnectionError:
             pass
@@ -118,8 +118,8 @@ class Server:
                 else:
                     self._numbers[engine_id], self._samples[engine_id] = number, request.n
                     self._ids[number] = engine_id
-            case Cancel(number) if number in self._ids:
-                engine.cancel(self._ids[number])
+            case Cancel(number, sample) if number in self._ids:
+                engine.cancel(self._ids[number], sample)
             case AnswerNow(number) if number in self._ids:
                 engine.answer_now(self._ids[number])
             case Load():
