@@ -15,7 +15,8 @@ from ledlocal.values.params import CacheType, FlashAttention, MethodName, Reason
 
 if TYPE_CHECKING:
     from ledlocal.evals.plan import Plan
-    from ledlocal.evals.run import Subject
+    from ledlocal.evals.run import Questions, Subject
+    from ledlocal.evals.run_folder import RunFolder
     from ledlocal.terminal import Console
 
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 @click.option("--offline", is_flag=True, help="Never use the network.")
 @click.option("--json", "as_json", is_flag=True, help="summary.json on stdout instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--tui", is_flag=True, help="Watch it on a whole screen: samples under way, problems, curves, report.")
 def eval(model: str | None, **flags: Any) -> None:
     """Sample problems with several decoding methods, judge the answers, and tell what the difference is worth. [demo]
 
@@ -68,11 +70,14 @@ def eval(model: str | None, **flags: Any) -> None:
     with a run that was cut short.
     """
     from ledlocal.evals import run
-    from ledlocal.evals.live_table import LiveTable
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
     from ledlocal.terminal import Console, leave_on_signals
 
+    if flags["tui"]:
+        if flags["dry_run"] or flags["quiet"]:
+            raise BadInput("--tui shows a run; --dry-run and --quiet have none to show")
+        require_terminal()
     console, model = Console(quiet=flags["quiet"]), model or "demo"
     files, names = _files(flags["data"], [name for name in flags["tasks"].split(",") if name])
     plan = _plan(names, flags)
@@ -88,9 +93,7 @@ def eval(model: str | None, **flags: Any) -> None:
     with RunFolder(flags["out"] or _folder(model, names)) as folder:
         console.info(f"run       {folder.path}")
         try:
-            table = LiveTable(plan, questions.problems, console)
-            with table.shown():
-                summary = run.evaluate(folder, plan, questions, subject, table)
+            summary = _watched(folder, plan, questions, subject, console, flags["tui"])
         except (KeyboardInterrupt, SystemExit, EngineDied, OutOfResources):
             console.info(f"kept      {len(folder.samples())} samples; the same command goes on")
             raise
@@ -99,6 +102,26 @@ def eval(model: str | None, **flags: Any) -> None:
             click.echo((folder.path / "summary.json").read_text(), nl=False)
         else:
             _tell(folder.path, summary, console)
+
+
+def _watched(folder: RunFolder, plan: Plan, questions: Questions, subject: Subject, console: Console,
+             tui: bool) -> dict[str, Any]:
+    """The summary of a run that is watched while it goes. Raises LedlocalError, or KeyboardInterrupt."""
+    from ledlocal.evals.live_table import LiveTable
+    from ledlocal.evals.run import evaluate
+
+    if not tui:
+        table = LiveTable(plan, questions.problems, console)
+        with table.shown():
+            return evaluate(folder, plan, questions, subject, table)
+    from ledlocal_tui.live_run import LiveRun
+    from ledlocal_tui.screens.run import RunScreen
+    from ledlocal_tui.viewer import Viewer
+
+    live = LiveRun(plan, questions.problems,
+                   lambda observer: evaluate(folder, plan, questions, subject, observer))
+    Viewer(RunScreen(live, folder.path, live.cancel)).run()
+    return live.result()
 
 
 def _tell(path: Path, summary: dict[str, Any], console: Console) -> None:

@@ -17,13 +17,15 @@ from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score, to_records
 from ledlocal.evals.task import Asked, Grade, Problem, Task
 from ledlocal.values.errors import EngineDied, PromptTooLong
-from ledlocal.values.events import Event, Exploration, Finished, Loaded, Prefilled, Started, Token
+from ledlocal.values.events import Event, Exploration, Failed, Finished, Loaded, Prefilled, Started, Token
 from ledlocal.values.params import Detail, Message, Request
 from ledlocal.worker.client import Worker
 
 DEATHS = 3
 """Of the engine in a row without a finished sample: then it is not the machine's mood, and the run ends."""
 TICK_S = 0.2
+Underway = Prefilled | Started | Token | Finished | Failed
+"""Events of one sample. Failed: its engine died, and another one will begin it again."""
 NOTHING = Exploration(0, 0, (), None)
 
 
@@ -63,8 +65,8 @@ class Observer(Protocol):
     def scored(self, score: Score) -> None:
         """A score was kept, now or in an earlier session."""
 
-    def heard(self, key: Key, event: Prefilled | Started | Token | Finished) -> None:
-        """A sample is under way; called from any thread."""
+    def heard(self, key: Key, event: Underway) -> None:
+        """A sample is under way, or no more; called from any thread."""
 
     def begin(self, cancel: Callable[[Key], None]) -> None:
         """What is told from now on is this session's work.
@@ -166,6 +168,9 @@ class Evaluation:
                 with start() as worker:
                     self._session(worker)
             except EngineDied as error:
+                for key, number in self._under_way.items():
+                    self._observer.heard(key, Failed(number, str(error), type(error).__name__))
+                self._under_way.clear()
                 deaths = deaths + 1 if len(self.samples) == before else 1
                 if deaths == DEATHS:
                     raise
@@ -176,7 +181,6 @@ class Evaluation:
         left, lock = self._missing(), threading.Lock()
         outcomes: SimpleQueue[tuple[Job, Finished] | BaseException | None] = SimpleQueue()
         self._worker, loaded = worker, worker.loaded
-        self._under_way.clear()
 
         def ask() -> None:
             try:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ledlocal.evals.evaluation import Underway
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.progress import Progress
 from ledlocal.evals.run_folder import Key
 from ledlocal.evals.task import Problems
 from ledlocal.terminal import Console
-from ledlocal.values.events import Finished, Prefilled, Started, Token
 from ledlocal.values.params import Detail
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LiveTable(Progress):
         """In a pipe, the table was shown before."""
         self._live: Live | None = None
 
-    def heard(self, key: Key, event: Prefilled | Started | Token | Finished) -> None:
+    def heard(self, key: Key, event: Underway) -> None:
         """A table has no room for samples under way."""
 
     def note(self, text: str) -> None:

@@ -94,6 +94,11 @@ class Progress:
         return sum(tally.total for tally in self._tallies.values())
 
     @property
+    def whole(self) -> int:
+        """Problems that have all samples and their scores, of every line."""
+        return sum(len(tally.whole) for tally in self._tallies.values())
+
+    @property
     def speed(self) -> float | None:
         """Tokens of finished samples per second of this session; None before the first."""
         tokens = sum(tally.tokens for tally in self._tallies.values())

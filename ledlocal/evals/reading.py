@@ -167,7 +167,7 @@ def overview(run: Reading, columns: int | None) -> Iterator[Line]:
         numbers = [f"#{i}" for i in range(1, len(names) + 1)]
         yield from ((f"{number}  {name}", DIM) for number, name in zip(numbers, names, strict=True))
         names = numbers
-    gold = [_short(problem.gold, max(GOLD_LEAST, left(names))) for _, problem in run.asked]
+    gold = [shortened(problem.gold, max(GOLD_LEAST, left(names))) for _, problem in run.asked]
     rows = list(zip(*places, *map(_under, names, counts), _under("known answer", gold), strict=True))
     yield from ((line, BOLD if i == 0 else "") for i, line in enumerate(lines(iter([("", rows)]))))
 
@@ -205,7 +205,7 @@ def _sample(name: str, said: Said, thinking: bool, columns: int | None) -> Itera
     facts = (f"{sample.thinking_tokens} thinking + {sample.answer_tokens} answer tokens · explored {sample.explored}, "
              f"changed {sample.changed} · ")
     room = min(VOTE_MOST, max(GOLD_LEAST, columns - len(f"{facts}vote "))) if columns else VOTE_MOST
-    yield facts + (f"vote {_short(score.vote, room)}" if score and score.vote is not None else "no vote"), DIM
+    yield facts + (f"vote {shortened(score.vote, room)}" if score and score.vote is not None else "no vote"), DIM
     if thinking:
         yield from _block(sample.thinking, columns, "  | ", DIM)
     yield from _block(sample.answer, columns)
@@ -228,7 +228,7 @@ def _block(text: str, columns: int | None, indent: str = "  ", style: str = "") 
         yield from ((f"{indent}{line}".rstrip(), style) for line in text.split("\n"))
 
 
-def _short(text: str, most: int) -> str:
-    """On one line of so many characters."""
+def shortened(text: str, most: int) -> str:
+    """Foreign text on one line of so many characters."""
     text = safe_line(text)
     return text if len(text) <= most else text[:most - 3] + "..."

@@ -58,6 +58,11 @@ def write_report(folder: Path) -> list[Path]:
     return [*written, *drawn]
 
 
+def report_so_far(folder: Path, plan: Plan, cells: Sequence[Cell]) -> str:
+    """The text of report.md for a run that may still grow, without its pictures. Raises BadInput before it began."""
+    return markdown_of(plan, read_manifest(folder), cells, [])
+
+
 def markdown_of(plan: Plan, manifest: Mapping[str, Any], cells: Sequence[Cell], pictures: Sequence[str]) -> str:
     """The text of report.md."""
     summary = summary_of(plan, cells)

@@ -15,7 +15,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
@@ -166,6 +166,12 @@ class RunFolder:
             os.close(self._open.pop(name))
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The runs in a folder, the last one that was worked on first."""
+    found = [path.parent for path in folder.glob(f"*/{PLAN}")]
+    return sorted(found, key=lambda path: max(file.stat().st_mtime for file in path.iterdir()), reverse=True)
+
+
 def read_records(path: Path, kind: type[Record]) -> dict[Key, Record]:
     """Every whole line of a file that may not be there. Raises BadInput naming a line that is no record."""
     try:
@@ -175,15 +181,20 @@ def read_records(path: Path, kind: type[Record]) -> dict[Key, Record]:
         if path.exists():
             raise
         return {}
-    decode: Decoder = decoder(cast(Any, kind))
     found: dict[Key, Record] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            record = decode({"type": kind.__name__} | json.loads(line))
-        except (ValueError, TypeError, RecursionError, ProtocolError) as error:
-            raise BadInput(f"{path}: line {number} is no {kind.__name__.lower()}: {error}") from None
+    for record in records_of(whole, kind, path):
         found.setdefault(record.key, record)
     return found
+
+
+def records_of(whole: bytes, kind: type[Record], path: Path, before: int = 0) -> Iterator[Record]:
+    """The lines of a file, or of what stands behind `before` lines of it. Raises BadInput naming a damaged one."""
+    decode: Decoder = decoder(cast(Any, kind))
+    for number, line in enumerate(whole.splitlines(), before + 1):
+        try:
+            yield decode({"type": kind.__name__} | json.loads(line))
+        except (ValueError, TypeError, RecursionError, ProtocolError) as error:
+            raise BadInput(f"{path}: line {number} is no {kind.__name__.lower()}: {error}") from None
 
 
 def to_lines(problems: Problems) -> str:

@@ -1,0 +1,61 @@
+"""A run that lies in a folder, whole or growing under somebody else's hands."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+
+from ledlocal.evals.follower import Follower
+from ledlocal.values.errors import LedlocalError
+from ledlocal_tui.run_state import Anew, Began, News, Said
+
+POLL_S = 1.0
+
+
+class KeptRun:
+    """Reads in a thread of its own; its news wait here until the screen takes them."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadInput if it is no run."""
+        self._follower = Follower(path)
+        self.plan, self.problems = self._follower.plan, self._follower.problems
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="a run's files", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def take(self) -> list[News]:
+        """What came since the last time."""
+        return [self._news.get() for _ in range(self._news.qsize())]
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes."""
+        return not self._thread.is_alive() and self._news.empty()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._left.set()
+
+    def _run(self) -> None:
+        began = False
+        try:
+            while not self._left.is_set():
+                if self._follower.replaced:
+                    self._news.put(Anew())
+                    began = False
+                some = False
+                for record in self._follower.more():
+                    self._news.put(record)
+                    some = True
+                if not some and not began:  # what was there is read; what comes now is somebody's work
+                    self._news.put(Began())
+                    began = True
+                if not some:
+                    self._left.wait(POLL_S)
+        except LedlocalError as error:
+            self._news.put(Said(str(error)))

@@ -1,0 +1,108 @@
+"""An evaluation at work in a thread of this process, seen and steered from the screen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from ledlocal.evals.evaluation import Observer, Underway
+from ledlocal.evals.plan import Plan
+from ledlocal.evals.run_folder import Key, Sample, Score
+from ledlocal.evals.task import Problems
+from ledlocal.values.errors import LedlocalError
+from ledlocal.values.params import Detail
+from ledlocal_tui.run_state import Began, Heard, News, Said
+
+STOPPING_S = 10.0
+"""For samples that are finished to be written; a model that is being loaded may take longer."""
+
+
+class LiveRun:
+    """An Observer whose news wait here until the screen takes them."""
+
+    detail: Detail = "forks"
+
+    def __init__(self, plan: Plan, problems: Problems, work: Callable[[Observer], dict[str, Any]]) -> None:
+        """`work` evaluates, and returns the summary."""
+        self.plan, self.problems = plan, problems
+        self.summary: dict[str, Any] | None = None
+        """Of a run that came to its end."""
+        self.error: BaseException | None = None
+        """What ended it early."""
+        self._work = work
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self._cancel: Callable[[Key], None] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def take(self) -> list[News]:
+        """What came since the last time."""
+        return [self._news.get() for _ in range(self._news.qsize())]
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes."""
+        return not self._thread.is_alive() and self._news.empty()
+
+    def cancel(self, key: Key) -> None:
+        """End a sample that is under way; the run will lack it until the same command asks again."""
+        if self._cancel is not None:
+            self._cancel(key)
+
+    def stop(self) -> None:
+        """End the work; what is finished is kept."""
+        self._stopping.set()
+        self._thread.join(STOPPING_S)
+
+    def result(self) -> dict[str, Any]:
+        """The summary of a run that came to its end. Raises what ended it early: KeyboardInterrupt where it was left."""
+        if self.error is not None:
+            raise self.error
+        if self.summary is None:
+            raise KeyboardInterrupt
+        return self.summary
+
+    def _run(self) -> None:
+        try:
+            self.summary = self._work(self)
+            self._news.put(Said("the run is complete" if self.summary["complete"] else "the run is not complete"))
+        except KeyboardInterrupt as error:
+            self.error = error
+        except LedlocalError as error:
+            self.error = error
+            self._news.put(Said(f"it ended: {error}"))
+        except Exception as error:
+            self.error = error
+            self._news.put(Said(f"it ended by a fault of ledlocal: {type(error).__name__}: {error}"))
+
+    def sampled(self, sample: Sample) -> None:
+        """A sample was kept."""
+        self._news.put(sample)
+
+    def scored(self, score: Score) -> None:
+        """A score was kept."""
+        self._news.put(score)
+
+    def heard(self, key: Key, event: Underway) -> None:
+        """A sample is under way."""
+        self._news.put(Heard(key, event))
+
+    def begin(self, cancel: Callable[[Key], None]) -> None:
+        """What is told from now on is this session's work."""
+        self._cancel = cancel
+        self._news.put(Began())
+
+    def tick(self) -> None:
+        """Raises KeyboardInterrupt where the user has left: what is finished is kept then as after Ctrl-C."""
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        """Something to say once."""
+        self._news.put(Said(text))

@@ -1,0 +1,120 @@
+"""What is known of a run: its samples and scores, what they count to, and the samples that are under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledlocal.evals.evaluation import Underway
+from ledlocal.evals.plan import Plan
+from ledlocal.evals.progress import Progress
+from ledlocal.evals.reading import Reading
+from ledlocal.evals.run_folder import Key, Sample, Score
+from ledlocal.evals.task import Problems
+from ledlocal.values.events import Failed, Finished, Started, Token
+from ledlocal_tui.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something of a sample that is under way."""
+
+    key: Key
+    event: Underway
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """Everything before it is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """What comes from now on is new work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line for the log."""
+
+    text: str
+
+
+News = Sample | Score | Heard | Anew | Began | Said
+
+
+@dataclass(slots=True)
+class LiveSample:
+    """A sample that is under way, or was when somebody looked."""
+
+    key: Key
+    began: float
+    """Monotonic seconds."""
+    tokens: list[Token] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    ended: Finished | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since its first token was asked for."""
+        return time.monotonic() - self.began
+
+    @property
+    def speed(self) -> float:
+        """Tokens per second."""
+        return self.tally.tokens / self.seconds if self.seconds else 0.0
+
+
+class RunState:
+    """Grows by news; changed by one thread only."""
+
+    def __init__(self, plan: Plan, problems: Problems) -> None:
+        self.plan, self.problems = plan, problems
+        self.log: list[str] = []
+        """Each with the time of day."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self.progress = Progress(self.plan, self.problems)
+        self.samples: dict[Key, Sample] = {}
+        self.scores: dict[Key, Score] = {}
+        self.under_way: dict[Key, LiveSample] = {}
+        self.touched = {(task, problem.id) for task, asked in self.problems.items() for problem in asked}
+        """Problems of which something is new to whoever empties this."""
+
+    @property
+    def reading(self) -> Reading:
+        """For reading what is there; it grows with this."""
+        return Reading(self.plan, self.problems, self.samples, self.scores)
+
+    def take(self, news: Iterable[News]) -> None:
+        """Learn what came."""
+        for one in news:
+            match one:
+                case Sample() if one.key not in self.samples:
+                    self.samples[one.key] = one
+                    self.progress.sampled(one)
+                    self.touched.add((one.task, one.problem))
+                case Score() if one.key not in self.scores:
+                    self.scores[one.key] = one
+                    self.progress.scored(one)
+                    self.touched.add((one.task, one.problem))
+                case Heard(key, event):
+                    self._hear(key, event)
+                case Said(text):
+                    self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
+                case Began():
+                    self.progress.start()
+                case Anew():
+                    self._forget()
+
+    def _hear(self, key: Key, event: Underway) -> None:
+        if isinstance(event, Started):
+            self.under_way[key] = LiveSample(key, time.monotonic())
+        elif isinstance(event, Token) and key in self.under_way:
+            live = self.under_way[key]
+            live.tokens.append(event)
+            live.tally.add(event)
+        elif isinstance(event, Finished | Failed) and key in self.under_way:
+            self.under_way.pop(key).ended = event if isinstance(event, Finished) else None

@@ -1,0 +1,72 @@
+"""A sample that is under way: its text as it comes, its exploration beside it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from ledlocal.safe_text import safe_line
+from ledlocal_tui.run_state import LiveSample
+from ledlocal_tui.screens.inspector import Inspector
+from ledlocal_tui.widgets.exploration import ExplorationPane
+from ledlocal_tui.widgets.strip import ExplorationStrip
+from ledlocal_tui.widgets.token_text import TokenText
+
+TICK_S = 1 / 8
+
+
+class LiveSampleScreen(Screen[None]):
+    """Stays when the sample has ended."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "back"),
+        Binding("i,f2", "inspect", "inspect"),
+    ]
+
+    def __init__(self, live: LiveSample) -> None:
+        super().__init__()
+        self._live = live
+        self._shown = 0
+
+    def compose(self) -> ComposeResult:
+        """Which sample, its text, its numbers."""
+        yield Static("", id="status", markup=False)
+        with Horizontal(id="body"):
+            yield VerticalScroll(TokenText(), id="text")
+            yield ExplorationPane()
+        yield ExplorationStrip()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin where it is."""
+        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = self._live.tally
+        self.set_interval(TICK_S, self._draw)
+        self.query_one("#text").focus()
+        self._draw()
+
+    def action_inspect(self) -> None:
+        """Token by token, as far as it is."""
+        if self._live.tokens:
+            first = next((i for i, token in enumerate(self._live.tokens) if token.explored), 0)
+            self.app.push_screen(Inspector(self._live.tokens, first, None))
+
+    def _draw(self) -> None:
+        live, key = self._live, self._live.key
+        state = live.ended.finish if live.ended else "under way" if live.tokens else "begins"
+        self.query_one("#status", Static).update(safe_line(
+            f"{key.task} {key.problem} · {key.method} @ {key.temperature:g} · sample {key.sample} · {state}"))
+        new = live.tokens[self._shown:]
+        self._shown += len(new)
+        if new:
+            scroll = self.query_one("#text", VerticalScroll)
+            follows = scroll.max_scroll_y - scroll.scroll_y <= 1
+            self.query_one(TokenText).extend(new)
+            if follows:
+                scroll.scroll_end(animate=False)
+            self.query_one(ExplorationPane).show_progress(live.seconds, live.speed, new[-1].phase == "thinking")
+            self.query_one(ExplorationStrip).show_progress(live.speed)

@@ -1,0 +1,242 @@
+"""A run of `ledlocal eval`, live or kept: its tasks, samples under way, problems, curves, report and log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Protocol, cast
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Log, Markdown, Static, TabbedContent, TabPane
+
+from ledlocal.evals.plan import Plan
+from ledlocal.evals.plot_text import terminal
+from ledlocal.evals.progress import duration
+from ledlocal.evals.reading import shortened
+from ledlocal.evals.report import report_so_far
+from ledlocal.evals.run_folder import Key
+from ledlocal.evals.summary import Cell, cells
+from ledlocal.evals.task import Problems
+from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.values.errors import LedlocalError
+from ledlocal_tui.run_state import LiveSample, News, RunState
+from ledlocal_tui.screens.live_sample import LiveSampleScreen
+from ledlocal_tui.screens.problem import ProblemScreen
+from ledlocal_tui.widgets.sheet import Sheet
+
+TICK_S = 0.25
+GOLD_MOST = 24
+"""Characters of a known answer in the table."""
+RUNNING_HEAD = ("problem", "method", "sample", "phase", "tokens", "explored", "changed", "tokens/s")
+
+
+class Run(Protocol):
+    """Where news of a run come from."""
+
+    plan: Plan
+    problems: Problems
+
+    def start(self) -> None:
+        """Begin."""
+
+    def take(self) -> list[News]:
+        """What came since the last time."""
+
+    def stop(self) -> None:
+        """End."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes."""
+
+
+class RunScreen(Screen[None]):
+    """Dismissed when its user leaves; a live run is stopped then, and what is finished is kept."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "leave", "leave"),
+        Binding("x", "cancel", "cancel sample"),
+        *(Binding(str(i), f"tab('{name}')", "tab", key_display="1-6", show=i == 1) for i, name in enumerate(
+            ("tasks", "running", "problems", "curves", "report", "log"), 1)),
+    ]
+
+    def __init__(self, run: Run, folder: Path, cancel: Callable[[Key], None] | None = None) -> None:
+        """`cancel` ends a sample that is under way; None: this run is somebody else's."""
+        super().__init__()
+        self._run, self._folder, self._cancel = run, folder, cancel
+        self.state = RunState(run.plan, run.problems)
+        self._logged = 0
+        self._drawn: dict[str, tuple[int, int]] = {}
+        """What curves and report were made of: whole problems and columns."""
+
+    def compose(self) -> ComposeResult:
+        """A line of numbers, and a tab for each way to look."""
+        yield Static("", id="status", markup=False)
+        with TabbedContent(id="tabs"):
+            with TabPane("1 Tasks", id="tasks"):
+                yield Sheet(id="task-sheet", opens=False)
+            with TabPane("2 Running", id="running"):
+                yield Sheet(id="running-sheet")
+            with TabPane("3 Problems", id="problems"):
+                yield Sheet(id="problem-sheet")
+            with TabPane("4 Curves", id="curves"), VerticalScroll():
+                yield Static("", id="curve-text", markup=False)
+            with TabPane("5 Report", id="report"), VerticalScroll():
+                yield Markdown("", id="report-text", open_links=False)
+            with TabPane("6 Log", id="log"):
+                yield Log(id="log-text", highlight=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin."""
+        head, *_ = self.state.progress.rows()
+        self.query_one("#task-sheet", Sheet).head(head, 2)
+        self.query_one("#running-sheet", Sheet).head(RUNNING_HEAD, 2)
+        names = [self.state.reading.name(arm) for arm in self._run.plan.arms]
+        self.query_one("#problem-sheet", Sheet).head(["task", "problem", "known answer", *names], 3)
+        if self._cancel is None:  # somebody else's samples under way are not seen
+            self.query_one(TabbedContent).hide_tab("running")
+        self._run.start()
+        self.set_interval(TICK_S, self._draw)
+        self.query_one("#task-sheet", Sheet).focus()
+
+    def on_unmount(self) -> None:
+        """End."""
+        self._run.stop()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        if action == "cancel":
+            return self._cancel is not None and self.shows == "running" and bool(self.state.under_way)
+        return True
+
+    @property
+    def shows(self) -> str:
+        """The tab in front."""
+        return self.query_one(TabbedContent).active if self.is_mounted else ""
+
+    def action_leave(self) -> None:
+        """Back; a live run ends, and the same command goes on with it."""
+        self.dismiss(None)
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab."""
+        if name == "running" and self._cancel is None:
+            return
+        self.query_one(TabbedContent).active = name
+
+    @on(TabbedContent.TabActivated)
+    def turned(self) -> None:
+        """The tab in front has the keys."""
+        inside = self.query_one(f"#{self.shows}", TabPane).query("Sheet, VerticalScroll, Log")
+        inside.first().focus()
+        self._draw()
+        self.refresh_bindings()
+
+    def action_cancel(self) -> None:
+        """End the sample that is pointed at."""
+        name = self.query_one("#running-sheet", Sheet).pointed
+        if name is not None and self._cancel is not None:
+            self._cancel(cast(Key, name))
+            self.app.notify("cancelled: nothing of it is kept; the run lacks it until the same command asks again",
+                            markup=False)
+
+    @on(DataTable.RowSelected)
+    def open(self, event: DataTable.RowSelected) -> None:
+        """By the enter key, or by mouse."""
+        name = cast(Sheet, event.data_table).name_of(event.row_key.value)
+        if name is None:
+            return
+        if self.shows == "running" and (live := self.state.under_way.get(cast(Key, name))) is not None:
+            self.app.push_screen(LiveSampleScreen(live))
+        elif self.shows == "problems":
+            task, problem = name
+            self.app.push_screen(ProblemScreen(self.state, str(task), str(problem)))
+
+    def _draw(self) -> None:
+        """Show what came since the last time."""
+        under_way = bool(self.state.under_way)
+        self.state.take(self._run.take())
+        self._draw_status()
+        log = self.query_one("#log-text", Log)
+        for line in self.state.log[self._logged:]:
+            log.write_line(safe_line(line))
+        self._logged = len(self.state.log)
+        match self.shows:
+            case "tasks":
+                _, *rows = self.state.progress.rows()
+                self.query_one("#task-sheet", Sheet).put({tuple(row[:3]): row for row in rows})
+            case "running":
+                self.query_one("#running-sheet", Sheet).put(
+                    {key: _running(live) for key, live in self.state.under_way.items()}, only_these=True)
+            case "problems":
+                self._draw_problems()
+            case "curves" | "report":
+                self._draw_slowly(self.shows)
+        if under_way != bool(self.state.under_way):
+            self.refresh_bindings()
+
+    def _draw_status(self) -> None:
+        progress = self.state.progress
+        parts = [str(self._folder), f"{progress.done}/{progress.total} samples"]
+        if self.state.under_way:
+            parts.append(f"{len(self.state.under_way)} under way")
+        if progress.speed is not None:
+            parts.append(f"{progress.speed:.0f} tokens/s")
+        if progress.left_s:
+            parts.append(f"{duration(progress.left_s)} left")
+        if self.state.log:
+            parts.append(self.state.log[-1].partition("  ")[2])
+        self.query_one("#status", Static).update(safe_line(" · ".join(parts)))
+
+    def _draw_problems(self) -> None:
+        """Only what has news: there may be thousands."""
+        reading, touched = self.state.reading, self.state.touched
+        self.query_one("#problem-sheet", Sheet).put({
+            (task, problem.id): [task, problem.id, shortened(problem.gold, GOLD_MOST),
+                                 *(reading.count(task, problem, arm) for arm in reading.plan.arms)]
+            for task, problem in reading.asked if (task, problem.id) in touched})
+        touched.clear()
+
+    def _draw_slowly(self, name: str) -> None:
+        """Curves and report take seconds where a run is large: in a thread, once for each problem that became whole."""
+        state = self.state.progress.whole, self.size.width
+        if self._drawn.get(name) != state:
+            self._drawn[name] = state
+            self._make(name, dict(self.state.samples), dict(self.state.scores))
+
+    @work(thread=True, exclusive=True, group="slow")
+    def _make(self, name: str, samples: dict[Key, object], scores: dict[Key, object]) -> None:
+        found = cells(self._run.plan, self._run.problems, samples, scores)  # type: ignore[arg-type]
+        try:
+            text = self._curves(found) if name == "curves" else self._report(found)
+        except LedlocalError as error:
+            text = str(error)
+        self.app.call_from_thread(self._show, name, text)
+
+    def _curves(self, found: list[Cell]) -> str:
+        some = [cell for cell in found if any(cell.samples)]
+        if not some:
+            return "no problem has all its samples yet"
+        return "\n".join(terminal(self._run.plan, some, max(40, self.size.width - 6)))
+
+    def _report(self, found: list[Cell]) -> str:
+        return report_so_far(self._folder, self._run.plan, found)
+
+    def _show(self, name: str, text: str) -> None:
+        if name == "curves":
+            self.query_one("#curve-text", Static).update(safe_text(text))
+        else:
+            self.query_one("#report-text", Markdown).update(safe_text(text))
+
+
+def _running(live: LiveSample) -> list[str]:
+    """Cells of a sample that is under way."""
+    tally, key = live.tally, live.key
+    return [f"{key.task} {key.problem}", f"{key.method} @ {key.temperature:g}", str(key.sample),
+            live.tokens[-1].phase if live.tokens else "begins", str(tally.tokens), str(tally.explored),
+            str(tally.changed), f"{live.speed:.1f}"]
