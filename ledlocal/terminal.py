@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Literal, TextIO
 
 from ledlocal.safe_text import safe_line, safe_text
-from ledlocal.values.errors import OutOfResources
+from ledlocal.values.errors import BadInput, OutOfResources
 
 INDENT = 10
 """Columns before the values of a banner's line, where its continuation stands."""
@@ -173,6 +173,12 @@ class Console:
         if not line:
             raise EOFError
         return line.rstrip("\n")
+
+
+def require_terminal(otherwise: str) -> None:
+    """Raise BadInput unless a person sits at both ends. `otherwise`: what works without one."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise BadInput(f"a terminal is needed; {otherwise}")
 
 
 def leave_on_signals() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +50,11 @@ def from_record(record: dict[str, Any]) -> Token:
             ids=tuple(int(x) for x in record["candidates"]),
             texts=tuple(str(x) for x in record["texts"]),
             layers=tuple(int(x) for x in record["layers"]),
-            posteriors=tuple(tuple(float(p) for p in row) for row in record["posteriors"] or [record["final"]]),
-            entropy=tuple(float(x) for x in record["entropy"] if x is not None),
+            posteriors=tuple(tuple(_finite(p) for p in row) for row in record["posteriors"] or [record["final"]]),
+            entropy=tuple(_finite(x) for x in record["entropy"] if x is not None),
         )
+        if not candidates.ids:
+            raise ValueError("no candidate is among the candidates")
         if not len(candidates.layers) >= len(candidates.posteriors) == len(candidates.entropy):
             raise ValueError("layers, posteriors and entropy differ in length")
         if {len(row) for row in candidates.posteriors} | {len(candidates.texts)} != {len(candidates.ids)}:
@@ -61,9 +66,16 @@ def from_record(record: dict[str, Any]) -> Token:
     coin, draw = record["u"]
     return Token(
         request=0, sample=0, i=int(record["i"]), id=int(record["id"]), text=str(record["text"]), phase=phase,
-        marker=bool(record["marker"]), forced=bool(record["forced"]), confidence=float(record["confidence"]),
-        entropy=float(record["final_entropy"]), explored=bool(record["explored"]), changed=bool(record["changed"]),
-        depth=None if depth is None else int(depth), u=(float(coin), float(draw)), candidates=candidates)
+        marker=bool(record["marker"]), forced=bool(record["forced"]), confidence=_finite(record["confidence"]),
+        entropy=_finite(record["final_entropy"]), explored=bool(record["explored"]), changed=bool(record["changed"]),
+        depth=None if depth is None else int(depth), u=(_finite(coin), _finite(draw)), candidates=candidates)
+
+
+def _finite(number: Any) -> float:
+    """JSON has no other numbers, but Python's reader takes them."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{value} is no finite number")
+    return value
 
 
 LONGEST_LINE = 64 << 20
@@ -136,6 +148,42 @@ def read_trace(path: Path) -> Iterator[Token]:
         raise BadInput(f"{path}: an empty trace")
 
 
+def begins_reply(token: Token, before: Token | None) -> bool:
+    """Whether another reply begins: a trace of a conversation holds several; one that was continued is one."""
+    return before is None or token.i != before.i + 1
+
+
+def replies_of(tokens: Iterable[Token]) -> list[list[Token]]:
+    """The replies of a trace, each from its first token."""
+    replies: list[list[Token]] = []
+    before = None
+    for token in tokens:
+        if begins_reply(token, before):
+            replies.append([])
+        replies[-1].append(token)
+        before = token
+    return replies
+
+
+def save_trace(tokens: Iterable[Token], folder: Path) -> Path:
+    """A new trace file, named by the time: all of `tokens`, or no file. Raises BadInput, OutOfResources."""
+    stem = f"trace-{datetime.now():%Y-%m-%d-%H%M%S}"
+    stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    path = next(path for each in stems if not os.path.lexists(path := folder / f"{each}.jsonl"))
+    writer = TraceWriter(path)
+    try:
+        for token in tokens:
+            writer.write(token)
+        writer.sync()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        writer.close()
+    return path
+
+
 class _Totals:
     """What the summary counts."""
 
@@ -172,10 +220,12 @@ def print_trace(path: Path, screen: Screen, layers: bool = False) -> None:
     """
     same, changed = screen.same or "◦", screen.changed or "•"
     totals = _Totals()
+    before = None
     header = f"{'i':>6}  {'token':<18} {'phase':<8}  {'conf':>5}    {'depth':>5}  candidates of the final layer"
     for token in read_trace(path):
-        if not totals.phases or token.i == 0:  # a trace of a conversation holds several replies
+        if begins_reply(token, before):
             screen.line(header, DIM)
+        before = token
         totals.add(token)
         sign = changed if token.changed else same if token.explored else " "
         shown = "(marker)" if token.marker else _quoted(token.text, 18)

@@ -51,9 +51,9 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
         await until(pilot, lambda: "token 3 · 7 shown" in screen_text(app) and "◀ drawn from" in screen_text(app))
         text = screen_text(app)
         for words in ("token 3 · 7 shown · ␣wait · thinking",
-                      "coin 0.250 · explored: another token than the final layer's · draw 0.500",
-                      "so       ▸␣wait", "L12   ▅ 0.600  ▂ 0.200  H 0.560",
-                      "L9    ▁ 0.000  ▄ 0.400  H 0.690 ◀ drawn from"):
+                      "coin 0.250: explored, changed · draw 0.500",
+                      "so       ▸␣wait", "L12   ▅ 0.600   ▂ 0.200   H 0.560",
+                      "L9    ▁ 0.000   ▄ 0.400   H 0.690 ◀ drawn from"):
             assert words in text, words
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
@@ -79,9 +79,9 @@ def test_layers_of_a_token_that_was_not_projected(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "well?")
         await pilot.press("f2", "right")
-        await until(pilot, lambda: "Its layers were not looked at." in screen_text(app))
+        await until(pilot, lambda: "Its layers were not looked at. l looks at them." in screen_text(app))
         await pilot.press("l")
-        await until(pilot, lambda: "L10   ▁ 0.100  ▃ 0.300  H 0.680 ◀ largest" in screen_text(app))
+        await until(pilot, lambda: "L10   ▁ 0.100   ▃ 0.300   H 0.680 ◀ largest" in screen_text(app))
         asked = engine.requests[1]
         assert (asked.continues, asked.max_tokens, asked.detail) == ((7, 8), 1, "all")
         assert asked.seed == engine.requests[0].seed and asked.messages == engine.requests[0].messages
@@ -116,7 +116,7 @@ def test_a_token_in_words() -> None:
     assert described(forced, 9) == ["token 4 · 9 shown · x · thinking",
                                     "p_top1 0.750 · entropy 0.500 · put there, not drawn"]
     assert described(token("", "answer", 0, marker=True), 1)[0] == "token 0 · 1 shown · part of a marker · answer"
-    assert described(token("x"), 1)[1].endswith("coin 0.250 · not explored · draw 0.500")
+    assert described(token("x"), 1)[1].endswith("coin 0.250: not explored · draw 0.500")
 
 
 REQUEST = Request(messages=(Message("user", "Use 3, 4, 5 and 7 to make 30."),), seed=4, max_tokens=120)

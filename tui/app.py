@@ -12,7 +12,6 @@ from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
-from textual.dom import DOMNode
 from textual.screen import Screen
 
 from ledlocal.conversation import Conversation, first_words, names, path_of
@@ -26,7 +25,7 @@ from ledlocal.values.errors import BadInput, LedlocalError
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
 from ledlocal_tui.screens.chat import ChatScreen
 from ledlocal_tui.screens.duel import Duel
-from ledlocal_tui.screens.help import HelpScreen
+from ledlocal_tui.screens.help import HelpScreen, offered
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
 
@@ -82,15 +81,10 @@ class LedlocalApp(App[None]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """Textual's own, and every key of the screen in front."""
         yield from super().get_system_commands(screen)
-        for binding, node in self._offered(screen):
+        for binding, node in offered(screen):
             if binding.action not in ("quit", "command_palette"):
                 yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
                                     partial(self.run_action, binding.action, node))
-
-    def _offered(self, screen: Screen[Any]) -> Iterator[tuple[Binding, DOMNode]]:
-        """Keys that do something now, and whose they are."""
-        return ((active.binding, active.node) for active in screen.active_bindings.values()
-                if active.binding.show and active.enabled)
 
     @work(thread=True, exclusive=True, group="engine")
     def load(self) -> None:
@@ -122,8 +116,7 @@ class LedlocalApp(App[None]):
     def action_help(self) -> None:
         """The keys of the screen in front, and the signs."""
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen([(self.get_key_display(binding), binding.description)
-                                         for binding, _ in self._offered(self.screen)]))
+            self.push_screen(HelpScreen.of(self.screen))
 
     def action_duel(self) -> None:
         """Answer the last message in two ways, beside the conversation."""

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 @tui_flags
 def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
     """Talk to MODEL and watch it choose between its layers. [demo]"""
-    import sys
+    from ledlocal.terminal import require_terminal
 
     if len(words) > 1:
         raise BadInput(f"one word too many: {words[1]!r}; the message is typed on the screen")
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
-        raise BadInput("a terminal is needed; `ledlocal chat` works in a pipe, too")
+    require_terminal("`ledlocal chat` works in a pipe, too")
     settings = settings_of(flags)
     setup = setup_of(words[0] if words else model or flags["hf_repo"], settings, flags)
     from ledlocal.config import read_config

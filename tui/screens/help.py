@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
+from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
 LEGEND = """\
@@ -34,6 +35,11 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self._keys = keys
 
+    @classmethod
+    def of(cls, screen: Screen[Any]) -> Self:
+        """The keys of a screen."""
+        return cls([(screen.app.get_key_display(binding), binding.description) for binding, _ in offered(screen)])
+
     def compose(self) -> ComposeResult:
         """Keys, signs, numbers."""
         width = max((len(key) for key, _ in self._keys), default=0)
@@ -41,3 +47,9 @@ class HelpScreen(ModalScreen[None]):
             yield Static("\n".join(f"{key:{width}}  {what}" for key, what in self._keys), id="keys", markup=False)
             yield Static(LEGEND, id="legend", markup=False)
         yield Footer()
+
+
+def offered(screen: Screen[Any]) -> Iterator[tuple[Binding, DOMNode]]:
+    """Keys that do something now, and whose they are."""
+    return ((active.binding, active.node) for active in screen.active_bindings.values()
+            if active.binding.show and active.enabled)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, get_args
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from ledlocal.safe_text import safe_line
-from ledlocal.values.events import Token
+from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.trace import save_trace
+from ledlocal.values.errors import LedlocalError
+from ledlocal.values.events import Phase, Token
+from ledlocal_tui.answering import text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.widgets.exploration import quoted
 from ledlocal_tui.widgets.layer_grid import LayerGrid
 from ledlocal_tui.widgets.token_text import TokenText
 
 TICK_S = 1 / 15
+CONTEXT = 3
+"""Lines that are seen above and below the token's, if there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +44,21 @@ class Inspector(Screen[Fork | None]):
     """Dismissed with a Fork, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "back"),
         Binding("left,h", "move(-1)", "token", key_display="← →"),
         Binding("right", "move(1)", show=False),
         Binding("home", "to(0)", show=False),
         Binding("end", "to(-1)", show=False),
-        Binding("n", "fork(1)", "next fork"),
-        Binding("p", "fork(-1)", "previous"),
+        Binding("n", "fork(1)", "forks", key_display="n p"),
+        Binding("p", "fork(-1)", show=False),
         Binding("up", "choose(-1)", show=False),
-        Binding("down", "choose(1)", "candidate", key_display="↑ ↓"),
-        Binding("l", "project", "look into layers"),
+        Binding("down", "choose(1)", "choose", key_display="↑ ↓"),
+        Binding("l", "project", "look"),
+        Binding("k", "layers(-1)", show=False),
+        Binding("j", "layers(1)", "layers", key_display="j k"),
         Binding("f", "branch", "fork here"),
+        Binding("c", "copy", "copy"),
+        Binding("s", "save", "save"),
+        Binding("escape,q", "dismiss", "back"),
     ]
     at: reactive[int] = reactive(0, init=False, bindings=True)
     """Which token."""
@@ -62,9 +74,19 @@ class Inspector(Screen[Fork | None]):
         """The text, and below it the token."""
         yield VerticalScroll(TokenText(self.tokens), id="text", can_focus=False)
         yield Static("", id="token", markup=False)
-        yield LayerGrid()
+        yield LayerGrid(self.hint)
         yield Static("", id="said", markup=False)
-        yield Footer()
+        yield Footer(compact=True, show_command_palette=False)  # else 80 columns are too few for the keys
+
+    @property
+    def hint(self) -> str:
+        """How to come by layers that were not looked at."""
+        return "l looks at them." if self._project is not None else ""
+
+    @property
+    def heading(self) -> str:
+        """What stands before a token's words."""
+        return ""
 
     def on_mount(self) -> None:
         """Begin at a token."""
@@ -72,9 +94,26 @@ class Inspector(Screen[Fork | None]):
         self.at = self._first
         self._show()
 
+    def on_resize(self) -> None:
+        """The text is broken into other lines."""
+        self.call_after_refresh(self._follow)
+
+    def show_reply(self, tokens: Sequence[Token], at: int) -> None:
+        """Look at another reply."""
+        self.tokens = list(tokens)
+        text = self.query_one(TokenText)
+        text.tokens = self.tokens.copy()
+        text.wrap_anew()
+        text.refresh(layout=True)
+        self.set_reactive(Inspector.at, at)
+        self._show()
+        self.refresh_bindings()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
         candidates = self.tokens[self.at].candidates
+        if action == "layers":
+            return self.is_mounted and self.query_one(LayerGrid).cut
         if action == "project":
             return self._project is not None and (candidates is None or len(candidates.posteriors) < 2)
         return self._project is not None and candidates is not None if action == "branch" else True
@@ -106,9 +145,34 @@ class Inspector(Screen[Fork | None]):
 
     def action_choose(self, step: int) -> None:
         """Point at another candidate."""
-        grid, candidates = self.query_one(LayerGrid), self.tokens[self.at].candidates
-        if candidates is not None:
-            grid.choice = (grid.choice + step) % min(len(candidates.ids), grid.room)
+        self.query_one(LayerGrid).point(step)
+
+    def action_layers(self, step: int) -> None:
+        """Show layers above or below, where not all of them fit."""
+        self.query_one(LayerGrid).scroll_layers(step)
+
+    def action_copy(self) -> None:
+        """Copy the reply as it is seen, without signs: pasted into a shell, an escape sequence would be obeyed."""
+        texts = {phase: safe_text(text_of(self.tokens, phase)) for phase in get_args(Phase)}
+        said = {phase: text for phase, text in texts.items() if text}
+        if not said:
+            self._say("the reply has no text to copy")
+            return
+        whole = "\n\n".join(said.values())
+        self.app.copy_to_clipboard(whole)
+        self._say(f"copied {' and '.join(said)}, {len(whole)} characters; some terminals ignore it")
+
+    @work
+    async def action_save(self) -> None:
+        """Keep the reply as a trace; a long one takes seconds."""
+        self._say("saving ...")
+        tokens = tuple(self.tokens)
+        try:
+            path = await asyncio.to_thread(save_trace, tokens, Path())
+        except LedlocalError as error:
+            self._say(safe_line(str(error)))
+        else:
+            self._say(f"saved {len(tokens)} tokens in {path}, in the current folder")
 
     def action_project(self) -> None:
         """Have the token's layers looked at: its prefix is read again."""
@@ -146,18 +210,29 @@ class Inspector(Screen[Fork | None]):
             self._say("read again, this place gives another token: by rounding (--reproducible has none), or settings")
 
     def _show(self) -> None:
-        token, text, grid = self.tokens[self.at], self.query_one(TokenText), self.query_one(LayerGrid)
-        text.cursor = self.at
-        self.query_one("#text", VerticalScroll).scroll_to(y=max(0, text.line_of(self.at) - 3), animate=False)
-        self.query_one("#token", Static).update("\n".join(described(token, len(self.tokens))))
-        grid.token = token
-        grid.choice = token.candidates.ids.index(token.id) if token.candidates and (
-            token.id in token.candidates.ids) else 0
+        token = self.tokens[self.at]
+        self.query_one(TokenText).cursor = self.at
+        self.call_after_refresh(self._follow)
+        self.query_one("#token", Static).update(self.heading + "\n".join(described(token, len(self.tokens))))
+        self.query_one(LayerGrid).token = token
         if self._looking is None:
             self._say("")
 
+    def _follow(self) -> None:
+        """Scroll to the token's line, if it is not seen with what stands around it; how much fits is known now."""
+        scroll = self.query_one("#text", VerticalScroll)
+        around = min(CONTEXT, max(0, scroll.size.height - 1) // 2)
+        line = self.query_one(TokenText).line_of(self.at)
+        scroll.scroll_to_region(Region(0, line - around, 1, 2 * around + 1), animate=False)
+        self.refresh_bindings()
+
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(text)
+
+
+def first_fork(tokens: Sequence[Token]) -> int:
+    """Index of the first explored token; 0 if there is none."""
+    return next((i for i, token in enumerate(tokens) if token.explored), 0)
 
 
 def described(token: Token, count: int) -> list[str]:
@@ -169,6 +244,6 @@ def described(token: Token, count: int) -> list[str]:
         return [first, f"{sure} · put there, not drawn"]
     coin, draw = token.u
     if not token.explored:
-        return [first, f"{sure} · coin {coin:.3f} · not explored · draw {draw:.3f}"]
-    outcome = "another token than the final layer's" if token.changed else "the same token as the final layer's"
-    return [first, f"{sure} · coin {coin:.3f} · explored: {outcome} · draw {draw:.3f}"]
+        return [first, f"{sure} · coin {coin:.3f}: not explored · draw {draw:.3f}"]
+    return [first, f"{sure} · coin {coin:.3f}: explored, {'changed' if token.changed else 'same token'} · "
+            f"draw {draw:.3f}"]

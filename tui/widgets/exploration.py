@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.reactive import reactive
@@ -145,6 +146,6 @@ def candidates_of(token: Token) -> list[tuple[str, float, float, str]]:
 
 
 def quoted(text: str, most: int) -> str:
-    """A token's text on one line, white space seen, in at most so many characters."""
+    """A token's text on one line, white space seen, in at most so many columns."""
     shown = safe_line(text) if text.strip() == text and text else safe_line(text.replace("\n", "⏎").replace(" ", "␣"))
-    return shown if len(shown) <= most else shown[:most - 1] + "…"
+    return shown if cell_len(shown) <= most else set_cell_size(shown, most - 1) + "…"
