@@ -16,17 +16,21 @@ from textual.screen import Screen
 
 from ledlocal.conversation import Conversation, first_words, names, path_of
 from ledlocal.dialogue import Dialogue
+from ledlocal.evals.run_folder import runs_in
 from ledlocal.models import known
 from ledlocal.reply import Engine
 from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.stores.location import readable
+from ledlocal.text_file import user_path
 from ledlocal.values.errors import BadInput, LedlocalError
+from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
 from ledlocal_tui.screens.chat import ChatScreen
 from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.help import HelpScreen, offered
 from ledlocal_tui.screens.picker import Picker
+from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.screens.settings import SettingsDrawer
 
 
@@ -42,6 +46,7 @@ class LedlocalApp(App[None]):
         Binding("f4", "settings", "settings"),
         Binding("f5", "conversations", "conversations"),
         Binding("f6", "models", "models", priority=True),
+        Binding("f7", "runs", "runs"),
     ]
 
     def __init__(self, start: Callable[[str | None], Engine], settings: Settings, conversation: Conversation,
@@ -76,7 +81,7 @@ class LedlocalApp(App[None]):
                 self.chat.dialogue.conversation.turns)
         if action in ("settings", "conversations"):
             return idle and self.chat.dialogue is not None
-        return idle if action == "models" else True
+        return idle if action == "models" else below is self.chat if action == "runs" else True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """Textual's own, and every key of the screen in front."""
@@ -168,6 +173,19 @@ class LedlocalApp(App[None]):
             self.drop_engine()
             self.chat.say(f"loading {name} ...")
             self.load()
+
+    @work
+    async def action_runs(self) -> None:
+        """Look at a run of `ledlocal eval`, finished or growing."""
+        found = [(str(path), str(path)) for folder in (Path("runs"), Path()) for path in runs_in(folder)]
+        name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found, free=True))
+        if name is not None:
+            try:
+                run = KeptRun(user_path(name))
+            except LedlocalError as error:
+                self.chat.say(str(error))
+            else:
+                self.push_screen(RunScreen(run, Path(name)))
 
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:

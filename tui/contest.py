@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import get_args
 
@@ -49,6 +47,5 @@ def judge(question: str, known: str, answers: Sequence[str]) -> list[Grade] | No
     task = Benchmark(OWN, Path(), OWN)
     problem = task.problem("known", Question(question, (known,)))
     with Grader() as grader:
-        with redirect_stderr(sys.__stderr__):  # Textual's has no file descriptor, and multiprocessing asks for one
-            futures = [grader.submit(task, problem, answer) for answer in answers]
+        futures = [grader.submit(task, problem, answer) for answer in answers]
         return [grader.grade_of(future) for future in futures]

@@ -61,7 +61,7 @@ class LiveRun:
         self._thread.join(STOPPING_S)
 
     def result(self) -> dict[str, Any]:
-        """The summary of a run that came to its end. Raises what ended it early: KeyboardInterrupt where it was left."""
+        """The summary of a run that came to its end. Raises what ended it early; KeyboardInterrupt: it was left."""
         if self.error is not None:
             raise self.error
         if self.summary is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -80,6 +81,9 @@ class RunState:
         self.samples: dict[Key, Sample] = {}
         self.scores: dict[Key, Score] = {}
         self.under_way: dict[Key, LiveSample] = {}
+        self._judged: Counter[tuple[str, str]] = Counter()
+        """Scores by task and problem."""
+        self._began = False
         self.touched = {(task, problem.id) for task, asked in self.problems.items() for problem in asked}
         """Problems of which something is new to whoever empties this."""
 
@@ -100,14 +104,30 @@ class RunState:
                     self.scores[one.key] = one
                     self.progress.scored(one)
                     self.touched.add((one.task, one.problem))
+                    self._say_if_whole(one)
                 case Heard(key, event):
                     self._hear(key, event)
                 case Said(text):
-                    self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
+                    self._say(text)
                 case Began():
                     self.progress.start()
+                    self._say(f"{self.progress.done} of {self.progress.total} samples are there")
+                    self._began = True
                 case Anew():
+                    self._say("its files were replaced; reading them again")
                     self._forget()
+
+    def _say(self, text: str) -> None:
+        self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    def _say_if_whole(self, score: Score) -> None:
+        """What a problem came to, once it has all samples of all methods; not of those that were there before."""
+        self._judged[score.task, score.problem] += 1
+        if self._began and self._judged[score.task, score.problem] == len(self.plan.arms) * self.plan.samples:
+            reading = self.reading
+            problem = next(one for one in self.problems[score.task] if one.id == score.problem)
+            self._say(f"{score.task} {score.problem}: " + ", ".join(
+                f"{reading.name(arm)} {reading.count(score.task, problem, arm)}" for arm in self.plan.arms))
 
     def _hear(self, key: Key, event: Underway) -> None:
         if isinstance(event, Started):

@@ -72,12 +72,12 @@ def eval(model: str | None, **flags: Any) -> None:
     from ledlocal.evals import run
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
-    from ledlocal.terminal import Console, leave_on_signals
+    from ledlocal.terminal import Console, leave_on_signals, require_terminal
 
     if flags["tui"]:
         if flags["dry_run"] or flags["quiet"]:
             raise BadInput("--tui shows a run; --dry-run and --quiet have none to show")
-        require_terminal()
+        require_terminal("without --tui, progress goes into a pipe, too")
     console, model = Console(quiet=flags["quiet"]), model or "demo"
     files, names = _files(flags["data"], [name for name in flags["tasks"].split(",") if name])
     plan = _plan(names, flags)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import redirect_stderr
+from multiprocessing.resource_tracker import ensure_running
 from typing import TYPE_CHECKING, Self
 
 from ledlocal.evals.task import Grade, Problem, Task
@@ -29,6 +32,8 @@ class Grader:
         except ImportError:
             raise BadInput("grading needs the extra `eval`: pip install 'ledlocal[eval]'") from None
         self._limit_s = limit_s
+        with redirect_stderr(sys.__stderr__):  # a terminal UI's has no descriptor that a process could inherit
+            ensure_running()
         # not forked: this process has threads
         self._pool: ProcessPool = ProcessPool(processes, initializer=_limit_memory,
                                               context=multiprocessing.get_context("spawn"))
