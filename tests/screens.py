@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fake_engine import FakeEngine
+from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Static
 
 from ledlocal.conversation import Conversation
 from ledlocal.reply import Engine
 from ledlocal.settings import Settings
 from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.viewer import Viewer
 
 WAIT_S = 10.0
 Script = Callable[[LedlocalApp, Pilot[Any]], Awaitable[None]]
@@ -34,6 +37,20 @@ def drive(script: Script, engine: FakeEngine | Callable[[], Engine], size: tuple
     asyncio.run(run())
 
 
+def drive_screen(script: Callable[[Viewer, Pilot[Any]], Awaitable[None]], screen: Screen[Any],
+                 size: tuple[int, int] = (120, 40)) -> Viewer:
+    """Show one screen, and run a script on it; the application when it has ended."""
+    app = Viewer(screen)
+
+    async def run() -> None:
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause(0.05)
+            await script(app, pilot)
+
+    asyncio.run(run())
+    return app
+
+
 async def until(pilot: Pilot[Any], true: Callable[[], object]) -> None:
     """Let the application work until something is true."""
     end = asyncio.get_running_loop().time() + WAIT_S
@@ -49,12 +66,12 @@ async def say(app: LedlocalApp, pilot: Pilot[Any], text: str) -> None:
     await pilot.pause(0.1)
 
 
-def shown(app: LedlocalApp, selector: str) -> str:
+def shown(app: App[Any], selector: str) -> str:
     """The text of a Static of the screen in front."""
     return str(app.screen.query_one(selector, Static).visual)
 
 
-def screen_text(app: LedlocalApp) -> str:
+def screen_text(app: App[Any]) -> str:
     """Everything that is on the screen."""
     width, height = app.size
     strips = app.screen._compositor.render_strips()

@@ -32,11 +32,6 @@ class KeptRun:
         """What came since the last time."""
         return [self._news.get() for _ in range(self._news.qsize())]
 
-    @property
-    def ended(self) -> bool:
-        """Nothing more comes."""
-        return not self._thread.is_alive() and self._news.empty()
-
     def stop(self) -> None:
         """Read no more."""
         self._left.set()

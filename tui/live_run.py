@@ -45,11 +45,6 @@ class LiveRun:
         """What came since the last time."""
         return [self._news.get() for _ in range(self._news.qsize())]
 
-    @property
-    def ended(self) -> bool:
-        """Nothing more comes."""
-        return not self._thread.is_alive() and self._news.empty()
-
     def cancel(self, key: Key) -> None:
         """End a sample that is under way; the run will lack it until the same command asks again."""
         if self._cancel is not None:

@@ -49,10 +49,6 @@ class Run(Protocol):
     def stop(self) -> None:
         """End."""
 
-    @property
-    def ended(self) -> bool:
-        """Nothing more comes."""
-
 
 class RunScreen(Screen[None]):
     """Dismissed when its user leaves; a live run is stopped then, and what is finished is kept."""
