@@ -119,7 +119,7 @@ def test_tasks_running_problems_and_log() -> None:
         rows = [line.split() for line in screen_text(app).splitlines() if "gold" in line]
         assert rows == [["t", "0", "gold", "0", "1/2", "+1", "0/1"], ["t", "1", "gold", "1", "-", "-"]]
         run.news += whole_problem("1")
-        await until(pilot, lambda: sum("gold" in line and "1/2 +1" in line for line in screen_text(app).splitlines()) == 2)
+        await until(pilot, lambda: screen_text(app).count("1/2 +1") == 2)
         await pilot.press("6")
         await until(pilot, lambda: "t 1: led 1/2 +1, control 0/1" in screen_text(app))
         assert "no memory for more than 4 samples side by side" in screen_text(app)

@@ -74,6 +74,8 @@ class RunState:
         self.plan, self.problems = plan, problems
         self.log: list[str] = []
         """Each with the time of day."""
+        self.said = ""
+        """By the evaluation, last."""
         self._forget()
 
     def _forget(self) -> None:
@@ -108,6 +110,7 @@ class RunState:
                 case Heard(key, event):
                     self._hear(key, event)
                 case Said(text):
+                    self.said = text
                     self._say(text)
                 case Began():
                     self.progress.start()

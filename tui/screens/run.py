@@ -185,8 +185,8 @@ class RunScreen(Screen[None]):
             parts.append(f"{progress.speed:.0f} tokens/s")
         if progress.left_s:
             parts.append(f"{duration(progress.left_s)} left")
-        if self.state.log:
-            parts.append(self.state.log[-1].partition("  ")[2])
+        if self.state.said:
+            parts.append(self.state.said)
         self.query_one("#status", Static).update(safe_line(" · ".join(parts)))
 
     def _draw_problems(self) -> None:
