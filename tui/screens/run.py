@@ -93,7 +93,7 @@ class RunScreen(Screen[None]):
         self.query_one("#task-sheet", Sheet).head(head, 2)
         self.query_one("#running-sheet", Sheet).head(RUNNING_HEAD, 2)
         names = [self.state.reading.name(arm) for arm in self._run.plan.arms]
-        self.query_one("#problem-sheet", Sheet).head(["task", "problem", "known answer", *names], 3)
+        self.query_one("#problem-sheet", Sheet).head(["task", "problem", "known answer", *names], 3 + len(names))
         if self._cancel is None:  # somebody else's samples under way are not seen
             self.query_one(TabbedContent).hide_tab("running")
         self._run.start()
