@@ -44,7 +44,8 @@ class Inspector(Screen[Fork | None]):
     """Dismissed with a Fork, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1)", "token", key_display="← →"),
+        Binding("left", "move(-1)", "token", key_display="← →"),
+        Binding("h", "move(-1)", show=False),
         Binding("right", "move(1)", show=False),
         Binding("home", "to(0)", show=False),
         Binding("end", "to(-1)", show=False),
@@ -58,7 +59,8 @@ class Inspector(Screen[Fork | None]):
         Binding("f", "branch", "fork here"),
         Binding("c", "copy", "copy"),
         Binding("s", "save", "save"),
-        Binding("escape,q", "dismiss", "back"),
+        Binding("escape", "dismiss", "back"),
+        Binding("q", "dismiss", show=False),
     ]
     at: reactive[int] = reactive(0, init=False)
     """Which token."""
