@@ -16,7 +16,7 @@ SOURCES = sorted(p for folder in ("ledlocal", "tui") for p in (ROOT / folder).rg
 
 FLOORS = ("values", "statistics", "methods", "runtime", "engine", "worker")
 PRODUCT = len(FLOORS)
-SCREENS = ("ledlocal.commands.trace", "ledlocal.commands.tui")
+SCREENS = ("ledlocal.commands.eval", "ledlocal.commands.report", "ledlocal.commands.trace", "ledlocal.commands.tui")
 """Commands that open the terminal UI."""
 LIBRARIES = ("click", "gguf", "huggingface_hub", "jinja2", "llama_cpp", "markdown_it", "math_verify", "matplotlib",
              "numpy", "pebble", "platformdirs", "plotext", "prompt_toolkit", "reasoning_gym", "rich", "textual",

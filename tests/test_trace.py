@@ -12,9 +12,10 @@ from fake_engine import token
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledlocal import trace
 from ledlocal.terminal import Screen
-from ledlocal.trace import TraceWriter, from_record, print_trace, read_trace, to_record
-from ledlocal.values.errors import BadInput
+from ledlocal.trace import TraceWriter, from_record, print_trace, read_trace, replies_of, save_trace, to_record
+from ledlocal.values.errors import BadInput, OutOfResources
 from ledlocal.values.events import Candidates, Token
 
 PROJECTED = Candidates((5, 9), ("So", " Wait\x1b"), (4, 2), ((0.5, 0.25), (0.125, 0.75)), (0.6, 0.7))
@@ -99,7 +100,8 @@ def test_damage_names_file_and_line(tmp_path: Path, damage: bytes) -> None:
 @pytest.mark.parametrize(("key", "value"), [
     ("i", "x"), ("phase", "dream"), ("u", [1]), ("u", None), ("confidence", None), ("candidates", 3),
     ("candidates", [1]), ("texts", None), ("posteriors", [[1], [2]]), ("entropy", 1),
-    ("entropy", [0.5]), ("layers", [4]), ("i", float("inf")),
+    ("entropy", [0.5]), ("layers", [4]), ("i", float("inf")), ("confidence", float("nan")),
+    ("posteriors", [[1, 1], [float("inf"), 0]]), ("u", [0.5, float("-inf")]), ("candidates", []),
 ])
 def test_wrong_values_are_damage(tmp_path: Path, key: str, value: object) -> None:
     record = to_record(token("x", candidates=PROJECTED)) | {key: value}
@@ -130,6 +132,35 @@ def test_no_trace_at_all(tmp_path: Path) -> None:
     for path, said in ((tmp_path / "empty", "an empty trace"), (tmp_path, "directory"), (tmp_path / "no", "No such")):
         with pytest.raises(BadInput, match=said):
             list(read_trace(path))
+
+
+def test_a_reply_begins_where_the_positions_do_not_go_on(tmp_path: Path) -> None:
+    given = [token(str(n), i=i) for n, i in enumerate((0, 1, 2, 0, 1, 7, 8, 0))]
+    assert [[one.text for one in reply] for reply in replies_of(given)] == [
+        ["0", "1", "2"], ["3", "4"], ["5", "6"], ["7"]]
+    assert replies_of([]) == []
+    stream = io.StringIO()
+    print_trace(written(tmp_path / "t", *given), Screen(stream))
+    assert sum("candidates of the final layer" in line for line in stream.getvalue().splitlines()) == 4
+
+
+def test_a_saved_trace_has_a_new_name_and_the_same_tokens(tmp_path: Path) -> None:
+    given = [replace(token(" é\ud800", "thinking", i, candidates=PROJECTED), request=0) for i in range(3)]
+    paths = [save_trace(given, tmp_path) for _ in range(3)]
+    assert len(set(paths)) == 3 and all(path.parent == tmp_path and path.suffix == ".jsonl" for path in paths)
+    assert [list(read_trace(path)) for path in paths] == [given] * 3
+
+
+def test_a_trace_that_cannot_be_saved_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(writer: TraceWriter) -> None:
+        raise OutOfResources("the disk is full")
+
+    monkeypatch.setattr(trace.TraceWriter, "sync", full)
+    with pytest.raises(OutOfResources, match="full"):
+        save_trace([token("x")], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadInput, match="No such file"):
+        save_trace([token("x")], tmp_path / "no")
 
 
 def test_layers(tmp_path: Path) -> None:

@@ -10,21 +10,28 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine, finished, token
+from rich.cells import cell_len
 from screens import drive, say, screen_text, shown, until
 from test_tui_chat import thoughtful
 from test_tui_numbers import FORK
+from textual.containers import VerticalScroll
+from textual.events import MouseEvent, MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from ledlocal.conversation import read_conversation
 from ledlocal.models import DEMO
+from ledlocal.trace import read_trace
 from ledlocal.values.errors import OutOfResources
-from ledlocal.values.events import Event, Finished, Started, Token
+from ledlocal.values.events import Candidates, Event, Finished, Started, Token
 from ledlocal.values.params import EngineOptions, Message, Request
 from ledlocal.worker.client import Worker
 from ledlocal_tui.answering import ids_of, look
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.screens.inspector import Inspector, described
+from ledlocal_tui.widgets.layer_grid import LayerGrid
+from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 
@@ -109,6 +116,201 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         assert len(app.screen.query(TurnView)) == 1
 
     drive(script, engine, path=path)
+
+
+async def inspect(app: LedlocalApp, pilot: Pilot[Any]) -> Inspector:
+    """The inspector, at the first explored token."""
+    await say(app, pilot, "well?")
+    await pilot.press("f2")
+    await until(pilot, lambda: isinstance(app.screen, Inspector) and app.screen.query(LayerGrid))
+    await pilot.pause(0.1)
+    assert isinstance(app.screen, Inspector)
+    return app.screen
+
+
+def turn_wheel(widget: Widget, event: type[MouseEvent]) -> None:
+    widget.post_message(event(widget, 4, 2, 0, 0, 0, False, False, False))
+
+
+def columns_of(line: str, *words: str) -> list[int]:
+    """Where on a terminal they stand."""
+    return [cell_len(line[:line.index(word)]) for word in words]
+
+
+def line_with(app: LedlocalApp, words: str) -> str:
+    """The one line of the screen that has these words."""
+    [line] = [line for line in screen_text(app).splitlines() if words in line]
+    return line.strip()
+
+
+def test_the_reply_is_copied_as_it_is_seen(engine: FakeEngine) -> None:
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("", "answer", 0, marker=True), finished("")])
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("rm\x1b[201~\ud800", "answer", 0), finished("")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        for copied, said in (
+                ("I so think wait\n\n**Yes**.", "copied thinking and answer, 25 characters; some terminals ignore it"),
+                ("I so think wait\n\n**Yes**.", "the reply has no text to copy"),
+                ("rm␛[201~<U+D800>", "copied answer, 16 characters; some terminals ignore it")):
+            await inspect(app, pilot)
+            await pilot.press("c")
+            assert (app.clipboard, shown(app, "#said")) == (copied, said)
+            await pilot.press("right", "escape")
+            await until(pilot, lambda: app.screen is app.chat)
+            app.chat.query_one("#prompt").focus()
+
+    drive(script, engine)
+
+
+def test_the_reply_is_saved_as_a_trace(
+        engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        inspector = await inspect(app, pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: shown(app, "#said").startswith("saved 7 tokens in trace-"))
+        [path] = tmp_path.iterdir()
+        assert path.name in shown(app, "#said") and "in the current folder" in shown(app, "#said")
+        assert list(read_trace(path)) == [replace(one, request=0) for one in inspector.tokens]
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        await pilot.press("s")
+        await until(pilot, lambda: "cannot write the trace: No such file or directory" in shown(app, "#said"))
+        assert len(inspector.tokens) == 7 and list(tmp_path.iterdir()) == [path]
+
+    drive(script, engine)
+
+
+EIGHT = Candidates(
+    tuple(range(8)),
+    ("so", " 漢字仮名交じり文", " wait", "한국어", "e\u0301te\u0301", "x\x1b", "\n\n", "longer than it"),
+    tuple(range(40, 4, -1)), tuple(tuple((i + k) / 100 for k in range(8)) for i in range(36)),
+    tuple(i / 100 for i in range(36)))
+WIDE = replace(FORK, candidates=EIGHT, id=1, depth=20)
+
+
+def many(*tokens: Token) -> list[Event]:
+    return [Started(1, 0, (1,), 0, 0.0), *(replace(one, i=i) for i, one in enumerate(tokens)), finished("Yes.")]
+
+
+def test_every_candidate_can_be_reached_at_80_columns() -> None:
+    engine = FakeEngine()
+    engine.enqueue(many(WIDE, token("Yes.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await inspect(app, pilot)
+        grid = app.screen.query_one(LayerGrid)
+        assert (grid.room, grid.choice, grid.left) == (5, 1, 0)
+        assert columns_of(line_with(app, "3 more ›"), "so", "▸␣漢字仮…", "␣wait", "한국어", "e\u0301te", "3 more") == [
+            0, 9, 20, 30, 40, 49]
+        for key, choice, left in (("up", 0, 0), ("up", 7, 3), ("up", 6, 3), ("down", 7, 3), ("down", 0, 0),
+                                  *(("down", n, max(0, n - 4)) for n in range(1, 7))):
+            await pilot.press(key)
+            assert (grid.choice, grid.left) == (choice, left), key
+        assert columns_of(line_with(app, "1 more ›"), "‹ 2", "␣wait", "한국어", "e\u0301te", "x␛", "▸⏎⏎", "1 more") == [
+            0, 7, 17, 27, 37, 46, 56]
+        cells = ["▂ 0.220", "▂ 0.230", "▂ 0.240", "▃ 0.250", "▃ 0.260", "H 0.200 ◀ drawn from"]
+        assert line_with(app, "drawn from").split("   ") == ["L20", *cells]
+        await pilot.resize_terminal(120, 24)
+        await until(pilot, lambda: "more ›" not in screen_text(app) and "longer …" in screen_text(app))
+        assert (grid.room, grid.choice, grid.left) == (9, 6, 0)
+
+    drive(script, engine, (80, 24))
+
+
+def test_every_layer_can_be_reached_at_24_lines() -> None:
+    engine = FakeEngine()
+    engine.enqueue(many(WIDE, replace(WIDE, depth=None, explored=False), token("Yes.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await inspect(app, pilot)
+        grid, rows = app.screen.query_one(LayerGrid), 11
+        assert (grid.rows, grid.top) == (rows, 20 - rows + 1)  # the chosen layer is the last one in the window
+        await until(pilot, lambda: "j k layers" in screen_text(app))
+        assert f"↑10 ↓{36 - 10 - rows}" in line_with(app, "more ›")
+        await pilot.press("k")
+        assert grid.top == 9
+        await pilot.press(*"j" * 40)
+        assert grid.top == 36 - rows and "H 0.350" in screen_text(app) and "↓" not in line_with(app, "more ›")
+        await pilot.press("down")
+        assert grid.top == 36 - rows  # pointing at a candidate leaves it where it is
+        await pilot.press("right")
+        assert grid.top == 0 and f"↓{36 - rows}" in line_with(app, "more ›")
+        turn_wheel(grid, MouseScrollDown)
+        await until(pilot, lambda: grid.top == 1)
+        turn_wheel(grid, MouseScrollUp)
+        await until(pilot, lambda: grid.top == 0)
+        height = grid.size.height
+        await pilot.press("right")
+        await until(pilot, lambda: "Its layers were not looked at." in screen_text(app))
+        assert grid.size.height == height  # the text does not jump
+        assert "j k layers" not in screen_text(app)
+
+    drive(script, engine, (80, 24))
+
+
+def test_a_click_points_at_a_candidate() -> None:
+    engine = FakeEngine()
+    engine.enqueue(many(WIDE, token("Yes.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await inspect(app, pilot)
+        grid = app.screen.query_one(LayerGrid)
+        x, y = 1, 1  # its padding
+        for column, line, choice, left in (
+                (6, 0, 0, 0), (45, 3, 3, 0), (55, 0, 4, 0),
+                (58, 4, 4, 0), (58, 0, 5, 1),  # behind the candidates: only in the head, to the next one
+                (2, 1, 5, 1), (2, 0, 0, 0)):
+            await pilot.click(grid, offset=(x + column, y + line))
+            assert (grid.choice, grid.left) == (choice, left), (column, line)
+
+    drive(script, engine, (80, 24))
+
+
+def test_one_layer_of_candidates() -> None:
+    engine = FakeEngine()
+    one = replace(EIGHT, posteriors=EIGHT.posteriors[:1], entropy=EIGHT.entropy[:1])
+    engine.enqueue(many(replace(token("so", "thinking", candidates=one), id=99), token("Yes.")))
+    engine.enqueue(many(token("No.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        inspector = await inspect(app, pilot)
+        assert line_with(app, "L40") == "L40   ▁ 0.000   ▁ 0.010   ▁ 0.020   ▁ 0.030   ▁ 0.040   H 0.000"
+        assert line_with(app, "other layers") == "The other layers were not looked at. l looks at them."
+        assert "▸so" in line_with(app, "more ›") and "◀" not in screen_text(app)  # 99 is not among them
+        await pilot.press("up", "f")
+        await until(pilot, lambda: len(engine.requests) == 2)
+        assert engine.requests[1].continues == (7,) and not inspector.is_current
+
+    drive(script, engine, (80, 24))
+
+
+def test_the_wheel_scrolls_the_text_and_the_token_stays_in_sight() -> None:
+    engine = FakeEngine()
+    engine.enqueue(many(FORK, *(token(f"line {n}\n", "thinking") for n in range(50)), token("Yes.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        inspector = await inspect(app, pilot)
+        scroll = inspector.query_one("#text", VerticalScroll)
+        for _ in range(4):
+            turn_wheel(inspector.query_one(TokenText), MouseScrollDown)
+        await until(pilot, lambda: scroll.scroll_y >= 4)
+        assert inspector.at == 0
+        await pilot.press("end")
+        await until(pilot, lambda: "Yes." in screen_text(app))
+        await pilot.press("home")
+        await until(pilot, lambda: scroll.scroll_y == 0)
+        await pilot.press("right")
+        await pilot.pause(0.1)
+        assert scroll.scroll_y == 0  # it is seen already
+        await pilot.press("end")
+        await until(pilot, lambda: "Yes." in screen_text(app))
+        await pilot.resize_terminal(60, 20)
+        await until(pilot, lambda: app.size.width == 60 and "Yes." in screen_text(app))
+
+    drive(script, engine, (80, 24))
 
 
 def test_a_token_in_words() -> None:

@@ -9,9 +9,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_engine import token
+from test_tui_numbers import FORK
+
+from ledlocal.trace import TraceWriter, read_trace
 
 LIMIT_S = 60.0
 
@@ -28,6 +34,10 @@ class Tmux:
 
     def type(self, *keys: str) -> None:
         subprocess.run([*self._name, "send-keys", *keys], check=True)
+
+    def tell(self, *command: str) -> str:
+        done = subprocess.run([*self._name, *command], check=True, capture_output=True, text=True)
+        return done.stdout
 
     def screen(self) -> str:
         return subprocess.run([*self._name, "capture-pane", "-p"], check=True, capture_output=True, text=True).stdout
@@ -69,3 +79,28 @@ def test_a_conversation_from_start_to_end(tmux: Tmux, tmp_path: Path) -> None:
     assert "thinking" not in shown  # the screen from before is back
     [kept] = (tmp_path / "ledlocal" / "conversations").iterdir()
     assert '"content": "((5*4)+3)+7=30"' in kept.read_text()
+
+
+def test_a_recorded_trace(tmp_path: Path) -> None:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    given = [token("I", "thinking", 0), replace(FORK, i=1), token("Yes.", "answer", 2), token("No.", "answer", 0)]
+    with closing(TraceWriter(tmp_path / "two.jsonl")) as writer:
+        for one in given:
+            writer.write(one)
+    command = f"cd {tmp_path} && {sys.executable} -P -m ledlocal trace two.jsonl --tui"
+    with closing(Tmux(command, 80, 24, tmp_path)) as tmux:
+        tmux.tell("set-option", "-s", "set-clipboard", "on")
+        shown = tmux.wait_for("reply 1 of 2 · token 1 · 3 shown · wait · thinking")
+        assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown and "c copy s save esc back ^q quit f1 help" in shown
+        tmux.type("c")
+        tmux.wait_for("copied thinking and answer, 11 characters")
+        assert tmux.tell("show-buffer") == "Iwait\n\nYes."
+        tmux.type("s")
+        tmux.wait_for("saved 3 tokens in trace-")
+        [saved] = tmp_path.glob("trace-*.jsonl")
+        assert list(read_trace(saved)) == list(read_trace(tmp_path / "two.jsonl"))[:3]
+        tmux.type("Tab")
+        tmux.wait_for("reply 2 of 2 · token 0 · 1 shown · No. · answer")
+        tmux.type("Escape")
+        assert "reply" not in tmux.wait_for("left with 0")

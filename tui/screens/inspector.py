@@ -44,7 +44,8 @@ class Inspector(Screen[Fork | None]):
     """Dismissed with a Fork, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1)", "token", key_display="← →"),
+        Binding("left", "move(-1)", "token", key_display="← →"),
+        Binding("h", "move(-1)", show=False),
         Binding("right", "move(1)", show=False),
         Binding("home", "to(0)", show=False),
         Binding("end", "to(-1)", show=False),
@@ -58,9 +59,10 @@ class Inspector(Screen[Fork | None]):
         Binding("f", "branch", "fork here"),
         Binding("c", "copy", "copy"),
         Binding("s", "save", "save"),
-        Binding("escape,q", "dismiss", "back"),
+        Binding("escape", "dismiss", "back"),
+        Binding("q", "dismiss", show=False),
     ]
-    at: reactive[int] = reactive(0, init=False, bindings=True)
+    at: reactive[int] = reactive(0, init=False)
     """Which token."""
 
     def __init__(self, tokens: Sequence[Token], at: int, project: Callable[[int], Feed] | None) -> None:
@@ -69,6 +71,8 @@ class Inspector(Screen[Fork | None]):
         self.tokens = list(tokens)
         self._first, self._project = at, project
         self._looking: tuple[int, Feed] | None = None
+        self._offered: tuple[bool | None, ...] = ()
+        """Which of the keys that come and go are there."""
 
     def compose(self) -> ComposeResult:
         """The text, and below it the token."""
@@ -96,7 +100,7 @@ class Inspector(Screen[Fork | None]):
 
     def on_resize(self) -> None:
         """The text is broken into other lines."""
-        self.call_after_refresh(self._follow)
+        self.call_after_refresh(self._settle)
 
     def show_reply(self, tokens: Sequence[Token], at: int) -> None:
         """Look at another reply."""
@@ -107,7 +111,6 @@ class Inspector(Screen[Fork | None]):
         text.refresh(layout=True)
         self.set_reactive(Inspector.at, at)
         self._show()
-        self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
@@ -205,26 +208,28 @@ class Inspector(Screen[Fork | None]):
         said = self.tokens[place]
         self.tokens[place] = replace(said, candidates=found.candidates, depth=found.depth)
         self._show()
-        self.refresh_bindings()
         if found.id != said.id and not said.forced:
             self._say("read again, this place gives another token: by rounding (--reproducible has none), or settings")
 
     def _show(self) -> None:
         token = self.tokens[self.at]
         self.query_one(TokenText).cursor = self.at
-        self.call_after_refresh(self._follow)
+        self.call_after_refresh(self._settle)
         self.query_one("#token", Static).update(self.heading + "\n".join(described(token, len(self.tokens))))
         self.query_one(LayerGrid).token = token
         if self._looking is None:
             self._say("")
 
-    def _follow(self) -> None:
-        """Scroll to the token's line, if it is not seen with what stands around it; how much fits is known now."""
+    def _settle(self) -> None:
+        """Now it is known how much fits: scroll to the token's line, if it is not seen with what stands around it."""
         scroll = self.query_one("#text", VerticalScroll)
         around = min(CONTEXT, max(0, scroll.size.height - 1) // 2)
         line = self.query_one(TokenText).line_of(self.at)
         scroll.scroll_to_region(Region(0, line - around, 1, 2 * around + 1), animate=False)
-        self.refresh_bindings()
+        offered = tuple(self.check_action(action, ()) for action in ("layers", "project", "branch"))
+        if offered != self._offered:  # the footer is made anew: the dearest part of a key
+            self._offered = offered
+            self.refresh_bindings()
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(text)

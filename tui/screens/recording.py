@@ -15,8 +15,8 @@ class Recording(Inspector):
     """Looks at what a file holds; no engine can be asked for more."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "reply(1)", "reply", priority=True),
-        Binding("shift+tab", "reply(-1)", show=False, priority=True),
+        Binding("tab", "reply(1)", "reply"),
+        Binding("shift+tab", "reply(-1)", show=False),
     ]
 
     def __init__(self, replies: Sequence[Sequence[Token]]) -> None:

@@ -23,7 +23,7 @@ CELL, LABEL, TAIL = 10, 6, 21
 class LayerGrid(Widget):
     """A window onto layers by candidates: probabilities, the entropy of the mixture down to each layer, the chosen one.
 
-    It moves sideways with the candidate that is pointed at, and up and down by itself.
+    It moves sideways with the candidate that is pointed at, to the chosen layer by itself, and from there by hand.
     """
 
     DEFAULT_CSS = "LayerGrid { height: auto; }"
