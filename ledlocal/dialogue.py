@@ -43,7 +43,7 @@ class Dialogue:
         self.attached = ""
         """Text that the next message begins with."""
         self.last: Reply | None = None
-        """Of this session."""
+        """The last one of this session in this conversation."""
         self.totals = Totals()
         self._note = note
         self._written = path and file_identity(path)
@@ -118,7 +118,7 @@ class Dialogue:
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""
         self.conversation = replace(self.conversation, turns=())
-        self.attached = ""
+        self.attached, self.last = "", None
         self._leave_file()
 
     def _leave_file(self) -> None:
@@ -128,6 +128,7 @@ class Dialogue:
     def load(self, path: Path) -> None:
         """Go on with the conversation in a file. Raises BadInput."""
         self.conversation = read_conversation(path).under(self.conversation.model)
+        self.last = None
         if self.keeps:
             self.path, self._written = path, file_identity(path)
 

@@ -143,10 +143,10 @@ def _show_params(chat: Chat) -> None:
 
 
 def _stats(chat: Chat, _rest: str) -> None:
-    if chat.last is None:
+    if not chat.totals.answers:
         raise BadInput("no answer yet in this session")
-    chat.say("\n".join(chat.last.details()))
-    if chat.totals.answers > 1:
+    chat.say("\n".join(chat.last.details()) if chat.last else "no answer yet in this conversation")
+    if chat.totals.answers > 1 or chat.last is None:
         chat.say(chat.totals.line())
 
 

@@ -148,6 +148,13 @@ def test_stats_say_where_it_explored(talk: Callable[..., str], engine: FakeEngin
     assert "explored  4, changed 1" in shown and "   0 ▇▇▇▇▇▇▇▇ 1\n   2 ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇ 3\n" in shown
 
 
+def test_statistics_of_a_conversation_that_was_left(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue(reply("It is 391.", "17 times 23"))
+    assert talk("a", "/clear", "/stats").endswith(
+        "no answer yet in this conversation\n"
+        "session   1 answers · 3 thinking + 3 answer tokens · explored 0, changed 0\n\n")
+
+
 def test_show(talk: Callable[..., str], engine: FakeEngine) -> None:
     engine.loaded = replace(LOADED, model=replace(LOADED.model, path=str(DEMO)))
     shown = talk("/show info", "/show template", "/show params", "/show all")
