@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--wording", metavar="TEXT",
               help="How a question of a file is put, {question} standing for it. [as in the paper]")
 @click.option("--methods", default="standard,led", metavar="METHOD,...",
-              help="standard, led, control, each with settings: led:norm=1,d=4. [standard,led]")
+              help="standard, led, control, each with settings: led:norm=on,d=4. [standard,led]")
 @click.option("--control/--no-control", default=True,
               help="Beside each LED variant the same truncation without exploration. [on]")
 @click.option("-n", "--samples", type=click.IntRange(1), default=16, metavar="N", help="Samples of a problem. [16]")
@@ -154,7 +154,7 @@ def _plan(tasks: list[str], flags: dict[str, Any]) -> Plan:
 
 
 def _methods(text: str) -> list[str]:
-    """`standard,led:norm=1,d=4` is two: a comma before a method's name parts them."""
+    """`standard,led:norm=on,d=4` is two: a comma before a method's name parts them."""
     found: list[str] = []
     for piece in text.split(","):
         if found and piece.partition(":")[0] not in get_args(MethodName):
