@@ -219,6 +219,17 @@ def test_typing(engine: FakeEngine) -> None:
     drive(script, engine)
 
 
+def test_a_mistake_of_ours_is_seen(engine: FakeEngine) -> None:
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("so", "thinking", 0), RuntimeError("nobody foresaw [this]")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        assert shown(app, "#banner") == "unexpected RuntimeError: nobody foresaw [this]"
+        assert app.chat.dialogue is not None and app.chat.dialogue.conversation.turns[0].thinking == "so"
+
+    drive(script, engine)
+
+
 def test_foreign_text_obeys_nobody(engine: FakeEngine) -> None:
     """Neither markup nor control sequences of a model, a file or a notice reach the terminal."""
     evil = "[red]x[/red]\x1b[2J[@click=app.quit]y[/]"
