@@ -96,7 +96,7 @@ def test_settings_seeds_and_a_known_answer() -> None:
         await pilot.press("f3")
         duel = await fought(app, pilot)
         assert all(side.grade is None for side in duel.sides)
-        await until(pilot, lambda: shown(app, "#said").startswith("not judged: the right answer is not known"))
+        await until(pilot, lambda: shown(app, "#said").startswith("not judged: no right answer is known"))
         duel.query_one("#left Input", Input).value = "standard temp=1.5 top-k=4"
         duel.query_one("#left Input", Input).focus()
         await pilot.press("enter")

@@ -40,7 +40,7 @@ def yardstick(question: str, known: str) -> str:
     """What `judge` holds answers against, in words."""
     if known:
         return f"judged by the known answer {known}"
-    return "judged by calculating" if puzzle_in(question) else "not judged: the right answer is not known; type it above"
+    return "judged by calculating" if puzzle_in(question) else "not judged: no right answer is known; type it above"
 
 
 def judge(question: str, known: str, answers: Sequence[str]) -> list[Grade] | None:
