@@ -27,22 +27,24 @@ TWICE_S = 0.7
 class Chat(Dialogue):
     """A conversation in the terminal, with the engine of one session.
 
-    `start` makes an engine; a session makes one more if its engine died, and keeps the conversation. `path` is where
-    the conversation is kept; None: nowhere. `ask` reads a line; `template` is the chat template's text, to be shown;
-    `typed` takes keys typed while a reply streams.
+    `start` makes an engine of a model by its name, None: of the session's first; a session makes one more if its engine
+    died, and keeps the conversation. `path` is where the conversation is kept; None: nowhere. `ask` reads a line;
+    `template` is the chat template's text, to be shown; `typed` takes keys typed while a reply streams. `on_screen`
+    lets the conversation go on on a whole screen with an engine, and gives back the one that runs afterwards.
     """
 
-    def __init__(self, start: Callable[[], Engine], settings: Settings, console: Console,
+    def __init__(self, start: Callable[[str | None], Engine], settings: Settings, console: Console,
                  conversation: Conversation | None = None, *, path: Path | None = None, look: Look | None = None,
                  trace: TraceWriter | None = None, ask: Callable[[str], str] | None = None,
                  template: str | None = None, typed: Typed | None = None,
-                 edit: Callable[[str], str | None] = lambda text: text) -> None:
-        self._start, self._typed = start, typed
+                 edit: Callable[[str], str | None] = lambda text: text,
+                 on_screen: Callable[[Chat, Engine], Engine | None] | None = None) -> None:
+        self._start, self._typed, self._on_screen = start, typed, on_screen
         self.console = console
-        self._engine: Engine | None = self._load()
+        self._engine: Engine | None = self._load(None)
         super().__init__(self._engine.loaded, settings, conversation or Conversation(), path, console.note)
         self._ask = ask or console.ask
-        self._trace = trace
+        self.trace = trace
         self.edit = edit
         """Lets the user change a text in an editor; None if nothing was saved."""
         self._replying = False
@@ -68,7 +70,7 @@ class Chat(Dialogue):
             engine = self._running()
             request = self.request(exchange)
             self._replying = True
-            reply = receive(engine, request, self.console, view, self._trace, self._typed, partial)
+            reply = receive(engine, request, self.console, view, self.trace, self._typed, partial)
         except BaseException as error:
             self.cut(exchange, request, partial)
             self._hold()
@@ -91,14 +93,34 @@ class Chat(Dialogue):
             self.console.info(f"note: {self._engine.died}; a new one is loaded")
             self.close()
         if self._engine is None:
-            self._engine = self._load()
+            self._engine = self._load(self.model)
             self.loaded = self._engine.loaded
         return self._engine
 
-    def _load(self) -> Engine:
+    def _load(self, model: str | None) -> Engine:
         keys = nullcontext() if self._typed is None else listening(lambda: None, self._typed)
         with keys, self.console.waiting("loading"):
-            return self._start()
+            return self._start(model)
+
+    def go_on_screen(self) -> None:
+        """Go on on a whole screen, with the same engine; back here, say what has changed.
+
+        Raises BadInput where nothing can be drawn, and what loading raises.
+        """
+        if self._on_screen is None:
+            raise BadInput("/tui needs a terminal that can be drawn on, which a pipe and TERM=dumb are not")
+        before, model = self.conversation, self.model
+        engine, self._engine = self._running(), None  # lent: whoever has it ends it if something goes wrong
+        try:
+            self._engine = self._on_screen(self, engine)
+        finally:
+            self.note = self.console.note
+        if self.model != model:
+            self.console.info(f"model     {self.loaded.model.name}")
+        if self.conversation.turns and self.conversation != before:
+            self.say_where()
+        if self._engine is None:
+            self.console.info("no engine runs; the next message loads one")
 
     def _hold(self) -> None:
         """Lines that are typed already wait: they were meant for another turn of things."""
@@ -185,12 +207,6 @@ class Chat(Dialogue):
         """Answer a command; the user asked, so quiet or not."""
         for line in text.splitlines():
             self.console.err.line(line, DIM)
-
-    def load(self, path: Path) -> None:
-        """Go on with the conversation in a file, and say where it stands. Raises BadInput."""
-        super().load(path)
-        if self.conversation.turns:
-            self.say_where()
 
     def say_where(self) -> None:
         """After how many turns the conversation goes on, and the last of them."""

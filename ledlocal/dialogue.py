@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
 from ledlocal.reply import Partial, Reply, Totals
 from ledlocal.settings import Settings, describe
+from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import OutOfResources
-from ledlocal.values.events import Loaded
+from ledlocal.values.events import Loaded, Token
 from ledlocal.values.file_identity import file_identity
 from ledlocal.values.params import Request
 
@@ -34,6 +35,8 @@ class Dialogue:
                  note: Callable[[str], None]) -> None:
         """`path`: where the conversation is kept; None: nowhere. `note` is told what the user has to know."""
         self.loaded, self.settings, self.conversation, self.path = loaded, settings, conversation, path
+        self.model: str | None = None
+        """By which name the model was loaded; None: it is the session's first."""
         self.depth = settings.deepest()
         """Exploration depth that the engine was started for."""
         self.keeps = path is not None
@@ -43,11 +46,19 @@ class Dialogue:
         self.attached = ""
         """Text that the next message begins with."""
         self.last: Reply | None = None
-        """Of this session."""
+        """The last one of this session, of this conversation and model."""
         self.totals = Totals()
-        self._note = note
+        self.trace: TraceWriter | None = None
+        """Where every token of an answer is recorded."""
+        self.note = note
         self._written = path and file_identity(path)
         """The file as this session wrote or read it."""
+
+    def served_by(self, loaded: Loaded, model: str | None) -> None:
+        """An engine was loaded: with another model if `model` is not its name until now."""
+        if model is not None and model != self.model:
+            self.conversation, self.last = self.conversation.under(model), None
+        self.loaded, self.model = loaded, model
 
     def new(self, text: str) -> Exchange:
         """One more message, behind the text that waits for it."""
@@ -89,6 +100,12 @@ class Dialogue:
             settings = replace(settings, seed=turn.seed)
         return settings.request(self.loaded, kept.messages(turn.user), len(kept.turns), turn.attempt + attempt)
 
+    def record(self, tokens: Iterable[Token]) -> None:
+        """Put tokens of an answer into the trace. Raises OutOfResources."""
+        if self.trace is not None:
+            for token in tokens:
+                self.trace.write(token)
+
     def answered(self, exchange: Exchange, reply: Reply) -> None:
         """Take a reply as the exchange's end; `save` keeps it."""
         end, turn = reply.finished, exchange.turn
@@ -118,7 +135,7 @@ class Dialogue:
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""
         self.conversation = replace(self.conversation, turns=())
-        self.attached = ""
+        self.attached, self.last = "", None
         self._leave_file()
 
     def _leave_file(self) -> None:
@@ -128,6 +145,7 @@ class Dialogue:
     def load(self, path: Path) -> None:
         """Go on with the conversation in a file. Raises BadInput."""
         self.conversation = read_conversation(path).under(self.conversation.model)
+        self.last = None
         if self.keeps:
             self.path, self._written = path, file_identity(path)
 
@@ -141,7 +159,7 @@ class Dialogue:
         if where is not None and (self.conversation.turns or (forget and os.path.exists(where))):
             if where == self.path and self._written != file_identity(where):
                 where = new_path()
-                self._note(f"{self.path} was changed by another session; this one is kept as {where}")
+                self.note(f"{self.path} was changed by another session; this one is kept as {where}")
             self.unsaved |= path is None
             if self.conversation.turns or where.parent != folder():
                 write(where, "\n".join(self.conversation.lines()) + "\n")

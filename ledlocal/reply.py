@@ -15,7 +15,7 @@ from ledlocal.terminal import CHANGED, DIM, SAME, Console, Screen, confidence_st
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import EngineDied, LedlocalError
 from ledlocal.values.events import Event, Finished, Loaded, Notice, Phase, Prefilled, Started, Token
-from ledlocal.values.params import Request
+from ledlocal.values.params import Detail, Request
 from ledlocal.wrap import WordWrap
 
 
@@ -35,6 +35,9 @@ class Engine(Protocol):
 
     def answer_now(self) -> None:
         """From any thread or signal handler: the running request's thinking ends at the next token."""
+
+    def watch(self, detail: Detail) -> None:
+        """From any thread: the running request's tokens carry this much from the next one on, and stay the same."""
 
     def cancel(self) -> None:
         """From any thread or signal handler: the running request ends with Finished(finish='cancelled')."""

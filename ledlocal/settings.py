@@ -13,11 +13,13 @@ from ledlocal.values.params import PRESETS, Detail, Led, Message, Reasoning, Req
 
 Value = str | int | float | bool
 PHASES: tuple[Phase, ...] = ("thinking", "answer")
+_SWITCH = {"1": "on", "0": "off", "true": "on", "false": "off"}
 
 
 def _switch(text: str) -> bool:
-    require_choice("a switch", text, ("on", "off"))
-    return text == "on"
+    word = _SWITCH.get(text, text)
+    require_choice("a switch", word, ("on", "off"))
+    return word == "on"
 
 
 _SAMPLING: dict[str, tuple[str, Callable[[str], Value]]] = {

@@ -143,10 +143,10 @@ def _show_params(chat: Chat) -> None:
 
 
 def _stats(chat: Chat, _rest: str) -> None:
-    if chat.last is None:
+    if not chat.totals.answers:
         raise BadInput("no answer yet in this session")
-    chat.say("\n".join(chat.last.details()))
-    if chat.totals.answers > 1:
+    chat.say("\n".join(chat.last.details()) if chat.last else "no answer yet of this model in this conversation")
+    if chat.totals.answers > 1 or chat.last is None:
         chat.say(chat.totals.line())
 
 
@@ -200,6 +200,8 @@ def _load(chat: Chat, rest: str) -> None:
             chat.say(f"and {len(kept) - LISTED} more in {folder()}")
         return
     chat.load(path_of(rest))
+    if chat.conversation.turns:
+        chat.say_where()
 
 
 def _export(chat: Chat, rest: str) -> None:
@@ -219,6 +221,10 @@ def _new(path: Path) -> Path:
     if path.parent != folder() and not os.path.isdir(path.parent):
         raise BadInput(f"{path.parent}: no such folder")
     return path
+
+
+def _tui(chat: Chat, _rest: str) -> None:
+    chat.go_on_screen()
 
 
 def _read(chat: Chat, rest: str) -> None:
@@ -250,6 +256,7 @@ COMMANDS = {
     "/stats": Command("", "where the last answer explored, and this session's totals", _stats),
     "/show": Command("info|template|params", "the model, its chat template, all parameters", _show),
     "/system": Command("TEXT|off", "set the system message; alone: show it", _system),
+    "/tui": Command("", "go on on a whole screen, with the layers beside the answer; Ctrl-Q comes back", _tui),
     "/read": Command("FILE", "begin the next message with a text file", _read),
     "/save": Command("NAME", "keep this conversation under a name", _save),
     "/load": Command("NAME", "go on with a kept conversation; alone: list them", _load),

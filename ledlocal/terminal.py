@@ -175,10 +175,16 @@ class Console:
         return line.rstrip("\n")
 
 
-def require_terminal(otherwise: str) -> None:
-    """Raise BadInput unless a person sits at both ends. `otherwise`: what works without one."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
-        raise BadInput(f"a terminal is needed; {otherwise}")
+def drawable() -> bool:
+    """Whether a whole screen can be drawn: keys come from a terminal, and both outputs go there."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+
+
+def require_drawable(otherwise: str) -> None:
+    """Raise BadInput unless a whole screen can be drawn. `otherwise`: what works without one."""
+    if not drawable():
+        raise BadInput(f"a terminal that can be drawn on is needed; {otherwise}")
 
 
 def leave_on_signals() -> None:

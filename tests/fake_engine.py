@@ -17,7 +17,7 @@ from ledlocal.values.events import (
     Started,
     Token,
 )
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.params import Detail, EngineOptions, Request
 
 LOADED = Loaded(
     model=ModelFacts(
@@ -72,6 +72,7 @@ class FakeEngine:
         self.requests: list[Request] = []
         self.cancelled = False
         self.closed = self.answered = 0
+        self.watched: list[Detail] = []
         self._queue: list[Sequence[Play]] = []
 
     def enqueue(self, play: Sequence[Play]) -> None:
@@ -99,6 +100,9 @@ class FakeEngine:
 
     def answer_now(self) -> None:
         self.answered += 1
+
+    def watch(self, detail: Detail) -> None:
+        self.watched.append(detail)
 
     def close(self) -> None:
         self.closed += 1

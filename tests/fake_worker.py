@@ -9,9 +9,9 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from ledlocal.values.errors import BadInput, OutOfResources
+from ledlocal.values.errors import BadInput, OutOfResources, TapRefused
 from ledlocal.values.events import Event, Exploration, Finish, Finished, Loaded, ModelFacts, Notice, Started, Token
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.params import Detail, EngineOptions, Request
 from ledlocal.worker.server import main
 
 FACTS = ModelFacts("m.gguf", "fake", "fake", 1, 2, 16, 16, 1, None, None, "none", {}, False, "")
@@ -35,6 +35,7 @@ class Job:
     done: int = 0
     cancelled: bool = False
     hurried: bool = False
+    watched: Detail = "none"
     words: list[str] = field(default_factory=list)
 
 
@@ -66,6 +67,11 @@ class FakeEngine:
     def answer_now(self, request_id: int) -> None:
         self.jobs[request_id].hurried = True
 
+    def watch(self, request_id: int, detail: Detail) -> None:
+        if detail == "candidates":
+            raise TapRefused("no tap runs")
+        self.jobs[request_id].watched = detail
+
     def step(self) -> list[Event]:
         time.sleep(0.002)
         events: list[Event] = []
@@ -85,7 +91,8 @@ class FakeEngine:
                     time.sleep(0.001)
             elif job.done == 2:
                 fault(job.words[0])
-            events += [token(number, s, job.done, f"{job.request.prompt}/{s}") for s in samples]
+            said = f" {job.watched}" if job.watched != "none" else ""
+            events += [token(number, s, job.done, f"{job.request.prompt}/{s}{said}") for s in samples]
             job.done += 1
         return events
 

@@ -30,9 +30,12 @@ def drive(script: Script, engine: FakeEngine | Callable[[], Engine], size: tuple
     app = LedlocalApp(lambda _name: start(), Settings(seed=41), conversation or Conversation(model="m"), path)
 
     async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await until(pilot, lambda: app.chat.dialogue is not None or shown(app, "#banner") != "loading ...")
-            await script(app, pilot)
+        try:
+            async with app.run_test(size=size) as pilot:
+                await until(pilot, lambda: app.chat.dialogue is not None or shown(app, "#banner") != "loading ...")
+                await script(app, pilot)
+        finally:
+            app.drop_engine()
 
     asyncio.run(run())
 

@@ -48,6 +48,7 @@ def test_settings_reach_both_phases() -> None:
     assert answer == thinking
     assert Arm("standard:order=paper,top_p=0.5", 0.9).sampling(None)[0].order == "paper"
     assert Arm("led:exploit=0", 1.0).sampling(None)[0].led.exploit is False
+    assert Arm("led:norm=on,d=4,scope=all", 0.9).sampling(None) == (thinking, answer)
 
 
 def test_sweeps_vary_what_a_variant_does_not_set_itself() -> None:

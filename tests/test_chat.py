@@ -42,7 +42,8 @@ def talk(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
             raise line
 
         monkeypatch.setattr(Console, "ask", ask)
-        return Chat(lambda: engine, settings or Settings(seed=41), Console(quiet=quiet), Conversation(system)).run()
+        return Chat(lambda _model: engine, settings or Settings(seed=41), Console(quiet=quiet),
+                    Conversation(system)).run()
 
     return run
 

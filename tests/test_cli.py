@@ -196,7 +196,7 @@ def test_a_failed_load_leaves_no_trace_file(
     (["chat", "demo"], "", "the prompt is empty"),
     (["chat", "demo"], b"\xff", "standard input is not UTF-8"),
     (["trace", "no.jsonl"], None, "no.jsonl"),
-    (["trace", "no.jsonl", "--tui"], None, "a terminal is needed; without --tui"),
+    (["trace", "no.jsonl", "--tui"], None, "a terminal that can be drawn on is needed; without --tui"),
     (["trace", "no.jsonl", "--tui", "--layers"], None, "--layers and --color are for the table"),
     (["trace", "no.jsonl", "--tui", "--color", "never"], None, "--layers and --color are for the table"),
     (["frob"], None, "No such command 'frob'"),

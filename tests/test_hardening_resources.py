@@ -260,7 +260,7 @@ from ledlocal.values.params import EngineOptions
 from ledlocal.worker.client import Worker
 report, sys.stdout, sys.stderr = sys.stdout, open(os.devnull, "w"), open(os.devnull, "w")
 settings = Settings(seed=1, max_tokens=600).with_value("d", "4")
-chat = Chat(lambda: Worker(EngineOptions(sys.argv[1], threads=1)), settings, Console())
+chat = Chat(lambda _model: Worker(EngineOptions(sys.argv[1], threads=1)), settings, Console())
 tasks = Path("/proc/self/task").iterdir()
 [worker] = [int(child) for task in tasks for child in (task / "children").read_text().split()]
 tokens = turns = 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ledlocal.values import events
 from ledlocal.values.errors import BadInput
 from ledlocal.values.events import Event
-from ledlocal.values.params import EngineOptions, Led, Message, Request, Sampling
+from ledlocal.values.params import Detail, EngineOptions, Led, Message, Request, Sampling
 from ledlocal.worker.protocol import (
     MAX_FRAME,
     AnswerNow,
@@ -26,6 +26,7 @@ from ledlocal.worker.protocol import (
     Generate,
     Load,
     ProtocolError,
+    Watch,
     decoder,
     encode,
 )
@@ -76,7 +77,7 @@ OPTIONS = st.builds(EngineOptions, model=st.text(), context=st.none() | st.integ
                     cache_type_k=st.sampled_from(["f16", "q8_0"]), reproducible=st.booleans(),
                     chat_template=st.none() | st.text(), think_tags=st.none() | st.tuples(st.text(), st.text()))
 COMMAND = st.one_of(st.builds(Load, OPTIONS), st.builds(Generate, INT, REQUEST), st.builds(Cancel, INT),
-                    st.builds(AnswerNow, INT))
+                    st.builds(AnswerNow, INT), st.builds(Watch, INT, values(Detail)))
 EVENT = values(Event)
 
 

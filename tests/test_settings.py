@@ -32,6 +32,7 @@ def test_phases() -> None:
 
 def test_preset_takes_back_its_fields_only() -> None:
     settings = Settings().with_value("norm", "off").with_value("layers", "reference").with_value("k", "4")
+    assert settings.with_value("norm", "1") == settings.with_value("norm", "on") != settings
     led = settings.with_value("preset", "paper").sampling("thinking", LOADED).led
     assert led == replace(PRESETS["paper"], k=4)
     led = settings.with_value("preset", "paper").with_value("norm", "off").sampling("thinking", LOADED).led

@@ -53,7 +53,7 @@ def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Callable[...
                 raise EOFError
             return line
 
-        run.chat = Chat(lambda: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask,
+        run.chat = Chat(lambda _model: engine, Settings(seed=41), Console(), conversation, path=path, ask=ask,
                         edit=edit_text)  # type: ignore[attr-defined]
         assert run.chat.run() == code  # type: ignore[attr-defined]
         return capsys.readouterr().err.partition("Ctrl-D leaves\n")[2]
@@ -146,6 +146,13 @@ def test_stats_say_where_it_explored(talk: Callable[..., str], engine: FakeEngin
     shown = talk("a", "/stats")
     assert "3 thinking + 2 answer" in shown and "confident 75.0%" in shown
     assert "explored  4, changed 1" in shown and "   0 ▇▇▇▇▇▇▇▇ 1\n   2 ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇ 3\n" in shown
+
+
+def test_statistics_of_a_conversation_that_was_left(talk: Callable[..., str], engine: FakeEngine) -> None:
+    engine.enqueue(reply("It is 391.", "17 times 23"))
+    assert talk("a", "/clear", "/stats").endswith(
+        "no answer yet of this model in this conversation\n"
+        "session   1 answers · 3 thinking + 3 answer tokens · explored 0, changed 0\n\n")
 
 
 def test_show(talk: Callable[..., str], engine: FakeEngine) -> None:
@@ -413,7 +420,7 @@ def test_an_unanswered_message_is_read_back(talk: Callable[..., str], engine: Fa
 def test_an_engine_that_does_not_start_again_costs_no_message(engine: FakeEngine, tmp_path: Path) -> None:
     starts = iter([engine, OutOfResources("no memory")])
 
-    def start() -> FakeEngine:
+    def start(_model: str | None) -> FakeEngine:
         match next(starts):
             case OutOfResources() as error:
                 raise error

@@ -18,6 +18,7 @@ from ledlocal.conversation import Conversation, Turn, read_conversation
 from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Event, Exploration, Notice, Started
 from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.turn import TurnView
 
@@ -45,6 +46,7 @@ def test_a_reply_and_its_numbers(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         assert shown(app, "#status").startswith("tiny · 0/256 tokens · led · temp 0.6 · k 8 · d 8")
         await say(app, pilot, "well?")
+        assert shown(app, "#status").startswith("tiny · 10/256 tokens")
         counts = shown(app, "#counts").splitlines()
         assert counts[1:] == ["tokens    5 thinking + 2 answer", "explored  2 · 40.0 %", "changed   1 · 20.0 %"]
         await until(pilot, lambda: "last fork ␣wait" in screen_text(app))
@@ -215,6 +217,58 @@ def test_typing(engine: FakeEngine) -> None:
         assert len(engine.requests) == 2
         await pilot.press("escape")
         assert app.focused is not None and app.focused.id == "conversation"
+        await pilot.press("escape")
+        assert app.focused is prompt
+
+    drive(script, engine)
+
+
+def test_letters_are_never_lost(engine: FakeEngine) -> None:
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        prompt = app.screen.query_one(Prompt)
+        await pilot.press("escape", *"did it", "escape")  # no duel without a message: a letter
+        assert prompt.text == "did it" and app.focused is not prompt
+        await pilot.press("!")
+        assert prompt.text == "did it!" and app.focused is prompt
+        prompt.text = ""
+        await say(app, pilot, "well?")
+        await pilot.press("escape", "t", "h", "i", "d")
+        assert prompt.text == "thid" and app.screen is app.chat
+        await pilot.press("escape", "i")
+        await until(pilot, lambda: isinstance(app.screen, Inspector))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert prompt.text == "thid"
+
+    drive(script, engine)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_the_function_keys_are_seen(engine: FakeEngine, size: tuple[int, int]) -> None:
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "well?")
+        await until(pilot, lambda: "f3 duel" in screen_text(app))
+        last = screen_text(app).splitlines()[-1]
+        assert last.split()[:12] == ["f1", "help", "f2", "inspect", "f3", "duel", "f4", "settings", "f5",
+                                     "conversations", "f6", "models"]
+        assert "^q quit" in last
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: "0/256 tokens" in shown(app, "#status"))
+
+    drive(script, engine, size)
+
+
+def test_a_mistake_of_ours_is_seen(engine: FakeEngine) -> None:
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("so", "thinking", 0), RuntimeError("nobody foresaw [this]")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        assert shown(app, "#banner") == "unexpected RuntimeError: nobody foresaw [this]"
+        assert app.chat.dialogue is not None and app.chat.dialogue.conversation.turns[0].thinking == "so"
 
     drive(script, engine)
 

@@ -96,6 +96,7 @@ def test_settings_seeds_and_a_known_answer() -> None:
         await pilot.press("f3")
         duel = await fought(app, pilot)
         assert all(side.grade is None for side in duel.sides)
+        await until(pilot, lambda: shown(app, "#said").startswith("not judged: no right answer is known"))
         duel.query_one("#left Input", Input).value = "standard temp=1.5 top-k=4"
         duel.query_one("#left Input", Input).focus()
         await pilot.press("enter")
@@ -112,6 +113,7 @@ def test_settings_seeds_and_a_known_answer() -> None:
         assert [side.grade.correct for side in duel.sides if side.grade] == [True, False]
         await pilot.pause(0.1)
         assert "✓ right" in screen_text(app) and "✗ wrong" in screen_text(app)
+        assert shown(app, "#said") == "judged by the known answer 391"
         duel.query_one("#left Input", Input).value = "best"
         duel.query_one("#left Input", Input).focus()
         await pilot.press("enter")
@@ -139,6 +141,7 @@ def test_on_the_demo_model_a_side_equals_the_chat() -> None:
         common = common_prefix(left.text.tokens, right.text.tokens)
         assert left.text.common == common and left.text.tokens[:common] != []
         await until(pilot, lambda: left.grade is not None)
+        assert shown(app, "#said") == "judged by calculating"
         for side in duel.sides:
             problem = puzzle_in(PUZZLE)
             assert side.finished is not None and problem is not None
@@ -161,6 +164,7 @@ def test_words_for_settings() -> None:
     sampling = settings.sampling("thinking", None)
     assert (sampling.method, sampling.temperature, sampling.led.norm, sampling.led.d, settings.seed) == (
         "led", 1.0, True, 4, 3)
+    assert variant(Settings(seed=3), "led norm=1,d=4,temp=1") == settings
     for words in ("", "best", "led temp=x", "led nothing=1", "led temp"):
         with pytest.raises(BadInput):
             variant(Settings(seed=3), words)

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from ledlocal.values.events import Candidates
 from ledlocal_tui.bars import bar, sparkline
 from ledlocal_tui.tally import Tally, mixed_entropy, mixture
+from ledlocal_tui.watch import Watch
 from ledlocal_tui.widgets.exploration import candidates_of, counts_of, quoted
 from ledlocal_tui.wrapping import Lines
 
@@ -74,3 +75,30 @@ def test_no_character_is_lost_and_no_line_is_too_long(texts: list[str], width: i
     assert all(sum(cell_len(piece.text) for piece in line) <= width for line in shown)
     said = [(piece.token, letter) for line in shown for piece in line for letter in piece.text if letter != " "]
     assert said == [(i, letter) for i, text in enumerate(texts) for letter in text if letter not in " \n"]
+
+
+def test_what_looking_costs() -> None:
+    watch = Watch()
+    watch.begin()
+    for i in range(31):
+        watch.add(4, i / 10)  # 40 per second; the first ones may be of another way
+    assert watch.cost == "" and watch.detail("forks") == "forks"
+    watch.every_layer = True
+    watch.switch()
+    watch.add(9, 3.5)
+    watch.add(9, 4.0)
+    assert watch.cost == ""  # too few to tell
+    watch.add(11, 4.5)
+    assert watch.cost == "all 20.0 · forks 40.0 tokens/s" and watch.detail("forks") == "all"
+    watch.add(0, 4.6)  # of the answer
+    watch.add(50, 4.7)
+    assert watch.cost == "all 20.0 · forks 40.0 tokens/s"
+    watch.begin()  # the next reply has no other to be compared with
+    watch.add(1, 5.0)
+    watch.add(60, 7.0)
+    assert watch.cost == ""
+    watch.every_layer = False  # between two replies
+    watch.begin()
+    watch.add(1, 8.0)
+    watch.add(60, 9.0)
+    assert watch.cost == "all 30.0 · forks 60.0 tokens/s"

@@ -91,8 +91,9 @@ def test_a_recorded_trace(tmp_path: Path) -> None:
     command = f"cd {tmp_path} && {sys.executable} -P -m ledlocal trace two.jsonl --tui"
     with closing(Tmux(command, 80, 24, tmp_path)) as tmux:
         tmux.tell("set-option", "-s", "set-clipboard", "on")
-        shown = tmux.wait_for("reply 1 of 2 · token 1 · 3 shown · wait · thinking")
-        assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown and "c copy s save esc back ^q quit f1 help" in shown
+        shown = tmux.wait_for("c copy s save esc back ^q quit f1 help")
+        assert "reply 1 of 2 · token 1 · 3 shown · wait · thinking" in shown
+        assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown
         tmux.type("c")
         tmux.wait_for("copied thinking and answer, 11 characters")
         assert tmux.tell("show-buffer") == "Iwait\n\nYes."

@@ -14,7 +14,7 @@ import pytest
 from worker_processes import alive, count_to, fake, linux, pid_of
 
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
-from ledlocal.values.events import Event, Finished, Started, Token
+from ledlocal.values.events import Event, Finished, Notice, Started, Token
 from ledlocal.values.params import Request
 from ledlocal.worker.client import Worker
 
@@ -138,7 +138,22 @@ def test_cancel_of_nothing_does_nothing() -> None:
     with fake() as worker:
         worker.cancel()
         worker.answer_now()
+        worker.watch("all")
         assert isinstance(count_to(worker, 2)[-1], Finished)
+
+
+def test_more_is_said_from_a_moment_on() -> None:
+    with fake() as worker:
+        events = worker.generate(Request(prompt="count 200"))
+        for event in events:
+            if isinstance(event, Token) and event.i == 2:
+                worker.watch("all")
+                worker.watch("candidates")  # cannot be; the request goes on
+                break
+        rest = list(events)
+        assert [event.text for event in rest if isinstance(event, Notice)] == ["no tap runs"]
+        said = [event.text for event in rest if isinstance(event, Token)]
+        assert said[-1] == "count 200/0 all" and isinstance(rest[-1], Finished)
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])

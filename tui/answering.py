@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from ledlocal.dialogue import Exchange
-from ledlocal.reply import Engine, Partial
+from ledlocal.dialogue import Dialogue, Exchange
+from ledlocal.reply import Engine, Partial, Reply
+from ledlocal.values.errors import OutOfResources
 from ledlocal.values.events import Event, Finished, Phase, Started, Token
 from ledlocal.values.params import Request, Sampling
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
+from ledlocal_tui.watch import Watch
 from ledlocal_tui.widgets.turn import TurnView
 
 
 class Answering:
     """A reply that is on its way."""
 
-    def __init__(self, exchange: Exchange, feed: Feed, view: TurnView) -> None:
-        self.exchange, self.feed, self.view = exchange, feed, view
+    def __init__(self, exchange: Exchange, feed: Feed, view: TurnView, watch: Watch) -> None:
+        self.exchange, self.feed, self.view, self._watch = exchange, feed, view, watch
         self.partial, self.tally = Partial(), Tally()
         self.started: Started | None = None
         self.finished: Finished | None = None
@@ -44,7 +47,31 @@ class Answering:
                 self.finished = event
         if tokens:
             self.thinking = tokens[-1].phase == "thinking"
+            looked_into = all(token.phase == "thinking" for token in tokens) or self._everywhere
+            self._watch.add(len(tokens) if looked_into else 0, time.monotonic())
         return tokens
+
+    @property
+    def _everywhere(self) -> bool:
+        return self.feed.request.answer.led.scope == "all"
+
+    def keep(self, dialogue: Dialogue) -> Reply | None:
+        """Make it a part of the dialogue; the reply, None if it did not come to its end."""
+        request, end = self.feed.request, self.finished
+        if end is None:
+            dialogue.cut(self.exchange, request, self.partial)
+            return None
+        reply = Reply(request, self.started or Started(end.request, end.sample, (), 0, 0.0), end)
+        dialogue.answered(self.exchange, reply)
+        return reply
+
+    def leave(self, dialogue: Dialogue) -> None:
+        """Nobody waits for the rest: what has come is kept."""
+        with suppress(OutOfResources):  # the dialogue knows that it is not saved
+            dialogue.record(self.take(self.feed.take()))
+        self.keep(dialogue)
+        with suppress(OutOfResources):
+            dialogue.save()
 
     @property
     def seconds(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from ledlocal.stores.location import readable
 from ledlocal.text_file import user_path
 from ledlocal.values.errors import BadInput, LedlocalError
 from ledlocal_tui.kept_run import KeptRun
+from ledlocal_tui.loading import Loading
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
 from ledlocal_tui.screens.chat import ChatScreen
 from ledlocal_tui.screens.duel import Duel
@@ -55,22 +57,40 @@ class LedlocalApp(App[None]):
         nowhere."""
         super().__init__()
         self._start, self._settings, self._conversation, self._path = start, settings, conversation, path
+        self._dialogue: Dialogue | None = None
+        """What goes on here; None: a new one begins with the first engine."""
         self._model: str | None = None
         """To load; None: the first one."""
         self._loaded: str | None = None
         """What was loaded last: what a model that does not load leaves to go back to."""
+        self._loading: Loading | None = None
         self.engine: Engine | None = None
-        """None while none runs."""
+        """None while none runs. It is left running for whoever runs the application."""
         self.chat = ChatScreen()
+
+    @classmethod
+    def going_on(cls, start: Callable[[str | None], Engine], dialogue: Dialogue, engine: Engine) -> LedlocalApp:
+        """An application in which a dialogue goes on with the engine that it has."""
+        app = cls(start, dialogue.settings, dialogue.conversation, dialogue.path)
+        app._dialogue, app.engine, app._model, app._loaded = dialogue, engine, dialogue.model, dialogue.model
+        return app
 
     def on_mount(self) -> None:
         """Load at once; the screen is there meanwhile."""
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be put back
+                asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))
         self.push_screen(self.chat)
-        self.load()
+        if self.engine is None:
+            self.load()
+        else:
+            self.post_message(EngineLoaded(self.engine))
 
     def on_unmount(self) -> None:
-        """End the engine."""
-        self.drop_engine()
+        """Stop what runs; what was said stays."""
+        if self.engine is not None:
+            self.engine.cancel()
+        self.chat.leave()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
@@ -91,16 +111,21 @@ class LedlocalApp(App[None]):
                 yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
                                     partial(self.run_action, binding.action, node))
 
-    @work(thread=True, exclusive=True, group="engine")
     def load(self) -> None:
-        """Start an engine in a thread."""
-        try:
-            self.post_message(EngineLoaded(self._start(self._model)))
-        except LedlocalError as error:
-            self.post_message(EngineFailed(str(error)))
+        """Start an engine in a thread, unless one is being started."""
+        if self._loading is None:
+            self._loading = Loading(partial(self._start, self._model), self.post_message)
+
+    def finish_loading(self) -> None:
+        """Wait for an engine that was still being loaded when the user left. Raises LedlocalError."""
+        if self._loading is not None:
+            self._take(self._loading.wait())
 
     def drop_engine(self) -> None:
-        """End the engine, if one runs."""
+        """End the engine, if one runs or is being loaded."""
+        if self._loading is not None:
+            self._loading.drop()
+            self._loading = None
         if self.engine is not None:
             self.engine.close()
             self.engine = None
@@ -108,15 +133,20 @@ class LedlocalApp(App[None]):
     @on(EngineLoaded)
     async def engine_loaded(self, event: EngineLoaded) -> None:
         """A dialogue begins, or goes on with a new engine."""
-        self.engine, self._loaded = event.engine, self._model
-        dialogue = self.chat.dialogue
-        if dialogue is None:
-            dialogue = Dialogue(event.engine.loaded, self._settings, self._conversation, self._path,
-                                lambda text: self.notify(safe_line(text), markup=False))
-        dialogue.loaded = event.engine.loaded
-        if self._model is not None:
-            dialogue.conversation = dialogue.conversation.under(self._model)
-        await self.chat.begin(dialogue)
+        if event.engine in (self.engine, self._loading and self._loading.engine):  # another one is wanted no more
+            await self.chat.begin(self._take(event.engine))
+
+    def _take(self, engine: Engine) -> Dialogue:
+        """An engine is there: what it goes on with."""
+        self._loading, self.engine, self._loaded = None, engine, self._model
+        if self._dialogue is None:
+            self._dialogue = Dialogue(engine.loaded, self._settings, self._conversation, self._path, self._note)
+        self._dialogue.note = self._note
+        self._dialogue.served_by(engine.loaded, self._model)
+        return self._dialogue
+
+    def _note(self, text: str) -> None:
+        self.notify(safe_line(text), markup=False)
 
     def action_help(self) -> None:
         """The keys of the screen in front, and the signs."""
@@ -190,6 +220,7 @@ class LedlocalApp(App[None]):
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:
         """Say why; another model's failure leaves the way back to the one before."""
+        self._loading = None
         back = self._model != self._loaded
         self._model = self._loaded
         self.chat.say(f"{event.reason}\nctrl+r {'loads the model before it' if back else 'tries again'}")

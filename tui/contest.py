@@ -34,6 +34,13 @@ def common_prefix(left: Sequence[Token], right: Sequence[Token]) -> int:
     return next((i for i, (a, b) in pairs if a.id != b.id), min(len(left), len(right)))
 
 
+def yardstick(question: str, known: str) -> str:
+    """What `judge` holds answers against, in words."""
+    if known:
+        return f"judged by the known answer {known}"
+    return "judged by calculating" if puzzle_in(question) else "not judged: no right answer is known; type it above"
+
+
 def judge(question: str, known: str, answers: Sequence[str]) -> list[Grade] | None:
     """What answers are worth; None if nothing is known of the right one. It may take seconds.
 

@@ -39,5 +39,7 @@ class Feed:
                 self._events.put(event)
         except LedlocalError as error:
             self.error = error
+        except Exception as error:  # a mistake of ours: the user is to know why nothing comes
+            self.error = LedlocalError(f"unexpected {type(error).__name__}: {error}")
         finally:
             self._done.set()

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from ledlocal.commands.chat_flags import chat_flags
-from ledlocal.commands.session import settings_of, setup_of, start_engine
+from ledlocal.commands.session import options_of, settings_of, setup_of, start_engine
+from ledlocal.commands.tui import go_on
 from ledlocal.commands.values import Configured, defaults, origin_of
 from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError
 from ledlocal.values.params import EngineOptions
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ledlocal.chat import Chat
     from ledlocal.config import Config
     from ledlocal.conversation import Conversation
+    from ledlocal.reply import Engine
     from ledlocal.settings import Settings
     from ledlocal.terminal import Console
     from ledlocal.trace import TraceWriter
@@ -82,6 +85,7 @@ def _open(options: EngineOptions, settings: Settings, console: Console, kept: Co
     """The chat, with a line editor where a person types."""
     from ledlocal.chat import Chat
     from ledlocal.reply import Look
+    from ledlocal.terminal import drawable
 
     typed, ask = None, None
     if _interactive() and console.out.tty:
@@ -94,8 +98,13 @@ def _open(options: EngineOptions, settings: Settings, console: Console, kept: Co
     if flags["quiet"] and origin_of("show_thinking")[:2] != "--":  # quiet is stronger than the configuration file
         shown = "auto"
     look = Look(shown, flags["color_by"])
-    return Chat(lambda: start_engine(options), settings, console, kept, path=path, look=look, trace=trace, ask=ask,
-                template=options.chat_template, typed=typed, edit=edit_text)
+
+    def start(model: str | None) -> Engine:
+        return start_engine(options if model is None else options_of(model, settings.deepest(), flags))
+
+    return Chat(start, settings, console, kept, path=path, look=look, trace=trace, ask=ask,
+                template=options.chat_template, typed=typed, edit=edit_text,
+                on_screen=partial(go_on, start) if drawable() else None)
 
 
 def edit_text(text: str) -> str | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--wording", metavar="TEXT",
               help="How a question of a file is put, {question} standing for it. [as in the paper]")
 @click.option("--methods", default="standard,led", metavar="METHOD,...",
-              help="standard, led, control, each with settings: led:norm=1,d=4. [standard,led]")
+              help="standard, led, control, each with settings: led:norm=on,d=4. [standard,led]")
 @click.option("--control/--no-control", default=True,
               help="Beside each LED variant the same truncation without exploration. [on]")
 @click.option("-n", "--samples", type=click.IntRange(1), default=16, metavar="N", help="Samples of a problem. [16]")
@@ -72,12 +72,12 @@ def eval(model: str | None, **flags: Any) -> None:
     from ledlocal.evals import run
     from ledlocal.evals.report import write_report
     from ledlocal.evals.run_folder import RunFolder
-    from ledlocal.terminal import Console, leave_on_signals, require_terminal
+    from ledlocal.terminal import Console, leave_on_signals, require_drawable
 
     if flags["tui"]:
         if flags["dry_run"] or flags["quiet"]:
             raise BadInput("--tui shows a run; --dry-run and --quiet have none to show")
-        require_terminal("without --tui, progress goes into a pipe, too")
+        require_drawable("without --tui, progress goes into a pipe, too")
     console, model = Console(quiet=flags["quiet"]), model or "demo"
     files, names = _files(flags["data"], [name for name in flags["tasks"].split(",") if name])
     plan = _plan(names, flags)
@@ -180,7 +180,7 @@ def _plan(tasks: list[str], flags: dict[str, Any]) -> Plan:
 
 
 def _methods(text: str) -> list[str]:
-    """`standard,led:norm=1,d=4` is two: a comma before a method's name parts them."""
+    """`standard,led:norm=on,d=4` is two: a comma before a method's name parts them."""
     found: list[str] = []
     for piece in text.split(","):
         if found and piece.partition(":")[0] not in get_args(MethodName):

@@ -17,12 +17,12 @@ from ledlocal.values.errors import BadInput
 def report(run: Path, curves: bool, tui: bool) -> None:
     """Write report.md, report.html and pictures (with the extra `plot`) into RUN."""
     from ledlocal.evals.report import write_report
-    from ledlocal.terminal import Console, require_terminal
+    from ledlocal.terminal import Console, require_drawable
 
     if tui:
         if curves:
             raise BadInput("--curves is for a terminal without --tui, which has them on a tab")
-        require_terminal("without --tui, files are written")
+        require_drawable("without --tui, files are written")
         from ledlocal_tui.kept_run import KeptRun
         from ledlocal_tui.screens.run import RunScreen
         from ledlocal_tui.viewer import Viewer

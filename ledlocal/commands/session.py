@@ -117,6 +117,15 @@ def engine_options(path: Path, depth: int, flags: dict[str, Any]) -> EngineOptio
                          **{name: value for name, (_, value) in fields.items()})
 
 
+def options_of(model: str, depth: int, flags: dict[str, Any]) -> EngineOptions:
+    """How another model is loaded, by its name; flags hold for every model. Raises BadInput."""
+    from ledlocal.config import read_config
+    from ledlocal.models import resolve
+
+    location = resolve(model, offline=flags["offline"], aliases=read_config().models)
+    return engine_options(location.path, depth, flags)
+
+
 def check_digest(path: Path, wanted: str) -> None:
     """Raise BadInput unless a model's SHA-256 begins so."""
     from ledlocal.digest import sha256_of_parts

@@ -31,10 +31,10 @@ def trace(file: Path, tui: bool, layers: bool, color: Any) -> None:
 
 def _browse(file: Path) -> None:
     from ledlocal.safe_text import safe_line
-    from ledlocal.terminal import Console, require_terminal
+    from ledlocal.terminal import Console, require_drawable
     from ledlocal.trace import read_trace, replies_of
 
-    require_terminal("without --tui, the trace is a table that goes into a pipe, too")
+    require_drawable("without --tui, the trace is a table that goes into a pipe, too")
     with Console().waiting(f"reading {safe_line(str(file))}"):
         replies = replies_of(read_trace(file))
         from ledlocal_tui.screens.recording import Recording

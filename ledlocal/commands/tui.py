@@ -1,40 +1,75 @@
-"""`ledlocal tui`: a conversation on a whole screen."""
+"""`ledlocal tui`: a conversation on a whole screen; and `/tui` of a chat, which goes on there."""
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledlocal.commands.chat_flags import tui_flags
-from ledlocal.commands.session import engine_options, settings_of, setup_of, start_engine
+from ledlocal.commands.session import options_of, settings_of, setup_of, start_engine
 from ledlocal.commands.values import Configured
 from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
+    from ledlocal.chat import Chat
     from ledlocal.reply import Engine
+    from ledlocal_tui.app import LedlocalApp
+
+_HANDLED = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTERM,
+            signal.SIGHUP)
+"""Signals that the screen takes for itself and does not give back."""
 
 
 @click.command(cls=Configured)
 @tui_flags
 def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
     """Talk to MODEL and watch it choose between its layers. [demo]"""
-    from ledlocal.terminal import require_terminal
+    from ledlocal.terminal import require_drawable
 
     if len(words) > 1:
         raise BadInput(f"one word too many: {words[1]!r}; the message is typed on the screen")
-    require_terminal("`ledlocal chat` works in a pipe, too")
+    require_drawable("`ledlocal chat` works in a pipe, too")
     settings = settings_of(flags)
     setup = setup_of(words[0] if words else model or flags["hf_repo"], settings, flags)
-    from ledlocal.config import read_config
-    from ledlocal.models import resolve
     from ledlocal_tui.app import LedlocalApp
 
     def start(name: str | None) -> Engine:
-        options = setup.options
-        if name is not None:
-            location = resolve(name, offline=flags["offline"], aliases=read_config().models)
-            options = engine_options(location.path, settings.deepest(), flags)
-        return start_engine(options)
+        return start_engine(setup.options if name is None else options_of(name, settings.deepest(), flags))
 
-    LedlocalApp(start, settings, setup.conversation, setup.path).run()
+    app = LedlocalApp(start, settings, setup.conversation, setup.path)
+    try:
+        _show(app)
+    finally:
+        app.drop_engine()
+    sys.exit(app.return_code)
+
+
+def go_on(start: Callable[[str | None], Engine], chat: Chat, engine: Engine) -> Engine | None:
+    """Show a chat on a whole screen, with its engine; the one that runs when the user leaves it, None if none does."""
+    from ledlocal_tui.app import LedlocalApp
+
+    app = LedlocalApp.going_on(start, chat, engine)
+    try:
+        _show(app)
+        if app.return_code and app.return_code > 128:  # a signal
+            sys.exit(app.return_code)
+        with chat.console.waiting("loading"):
+            app.finish_loading()
+    except BaseException:
+        app.drop_engine()
+        raise
+    return app.engine
+
+
+def _show(app: LedlocalApp) -> None:
+    """Run it, and put the signals' handlers back."""
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    try:
+        app.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

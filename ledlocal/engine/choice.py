@@ -66,7 +66,7 @@ class Chooser:
             unsound = {int(i) for i in project[~np.isfinite(projected.posteriors).all((1, 2))]}
             np.nan_to_num(projected.posteriors, copy=False)
         choices = method.choose(step, candidates, explored, projected)
-        shown = self._show(step, candidates, choices, projected, [one.request.detail for one in sequences])
+        shown = self._show(step, candidates, choices, projected, [one.detail for one in sequences])
         depth = choices.exploration.depth if choices.exploration is not None else np.empty(0, np.intp)
         depths = dict(zip(project.tolist(), depth.tolist(), strict=True))
         return map(Chosen, choices.tokens.tolist(), explored.tolist(), choices.changed.tolist(),

@@ -18,7 +18,7 @@ from ledlocal.methods.method import METHODS
 from ledlocal.runtime.llama import Row, now
 from ledlocal.values.errors import BadInput, PromptTooLong
 from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice, Prefilled
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.params import Detail, EngineOptions, Request
 
 REWIND_NOTICE = "this model's memory cannot be rewound, so a turn that changes the past is read from its beginning"
 
@@ -125,6 +125,18 @@ class Engine:
             for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
                 if sequence.request_id == request_id:
                     sequence.answer_now()
+
+    def watch(self, request_id: int, detail: Detail) -> None:
+        """Say more or less of a request's tokens from the next one on; which ones are drawn does not change.
+
+        Raises TapRefused if there are no layers to look at.
+        """
+        with self._turn:
+            for sequence in [*self._scheduler.running(), *self._scheduler.queue]:
+                if sequence.request_id == request_id:
+                    for sampling in (sequence.request.thinking, sequence.request.answer):
+                        self._session.require_layers(sampling, detail == "all")
+                    sequence.watch(detail)
 
     def generate(self, request: Request) -> Iterator[Event]:
         """Submit one request and yield its events up to the last sample's Finished. Closing it early cancels."""

@@ -13,7 +13,7 @@ from ledlocal.methods.thinking import ThinkingTracker
 from ledlocal.runtime.llama import now
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Prefilled, Started, Token
-from ledlocal.values.params import Request, Sampling
+from ledlocal.values.params import Detail, Request, Sampling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,8 @@ class Sequence:
         self._origin = len(prompt)
         self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
         self._transcript = Transcript(request.stop)
+        self.detail: Detail = request.detail
+        """What is said of the next tokens."""
         self._heard = request.detail != "none" or bool(request.stop)
         """Somebody needs to know the text token by token."""
         self.slot: int | None = None
@@ -96,7 +98,7 @@ class Sequence:
         sampling = self.request.thinking if self.thinking else self.request.answer
         in_scope = self.thinking or sampling.led.scope == "all"
         # the first token may be what opens the thinking
-        return _way(sampling, in_scope, self.request.detail == "all" and (in_scope or not self.ids))
+        return _way(sampling, in_scope, self.detail == "all" and (in_scope or not self.ids))
 
     def uniforms(self) -> tuple[float, float]:
         """Coin and token of the next position."""
@@ -119,6 +121,12 @@ class Sequence:
         """No more thinking: it ends at the next token, and so does any that the model begins again."""
         self._thinks_no_more = True
         self.force_answer()
+
+    def watch(self, detail: Detail) -> None:
+        """Say this much of the next tokens, unless nobody wanted to hear of any."""
+        if "none" not in (self.detail, detail):
+            self.detail = detail
+            self.way = self._find_way()
 
     def force_answer(self) -> None:
         """End thinking at the next token."""
@@ -166,7 +174,7 @@ class Sequence:
         self._end_if_done(token)
         if self.finish is not None:
             text += self._transcript.close()
-        if self.request.detail == "none":
+        if self.detail == "none":
             return None
         return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, marker, forced,
                      confidence, entropy, explored, changed, depth, u, candidates, lens)

@@ -1,6 +1,6 @@
 """What is compared: decoding methods with their settings, and for each LED variant its control.
 
-    standard    led    led:norm=1,d=4    standard:order=paper
+    standard    led    led:norm=on,d=4    standard:order=paper
 
 LED also truncates (the k most probable tokens), which moves the numbers by itself. Its control is the same truncation
 with exploration off, so that a difference between the two is exploration's.
@@ -23,7 +23,6 @@ ABLATIONS = {"think-only": "scope=all", "exploit": "exploit=off", "topk": "k=102
 the restriction to k candidates (as many as are looked at); with the final norm; the last layers without a gap."""
 SWEPT = ("d", "k")
 _EXPLORING = ("preset", "d", "layers", "norm", "scope", "exploit")
-_SWITCH = {"1": "on", "0": "off", "true": "on", "false": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def arms(methods: Sequence[str], temperatures: Sequence[float], sweeps: Mapping[
 
 
 def _parts(spec: str) -> tuple[str, dict[str, str]]:
-    """Method and settings of `led:norm=1,d=4`. Raises BadInput."""
+    """Method and settings of `led:norm=on,d=4`. Raises BadInput."""
     name, colon, rest = spec.partition(":")
     require_choice("a method", name, get_args(MethodName))
     given: dict[str, str] = {}
@@ -93,7 +92,7 @@ def _parts(spec: str) -> tuple[str, dict[str, str]]:
             raise BadInput(f"method {spec!r}: settings are NAME=VALUE,NAME=VALUE")
         if key.replace("-", "_") in ("temp", "temperature", "method"):
             raise BadInput(f"method {spec!r}: {key} is not set here; --temp, --sweep temp=... and --methods do that")
-        given[key] = _SWITCH.get(value, value) if key in ("norm", "exploit") else value
+        given[key] = value
     return name, given
 
 

@@ -17,9 +17,9 @@ from typing import IO, Self
 
 from ledlocal.values.errors import ERRORS, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Event, Failed, Finished, Loaded
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.params import Detail, EngineOptions, Request
 from ledlocal.worker.process import exit_name, last_words
-from ledlocal.worker.protocol import AnswerNow, Cancel, FrameReader, Generate, Load, ProtocolError, encode
+from ledlocal.worker.protocol import AnswerNow, Cancel, FrameReader, Generate, Load, ProtocolError, Watch, encode
 
 # -P: the current folder must not shadow modules; not -I, which would hide a user's own site-packages.
 COMMAND = (sys.executable, "-P", "-m", "ledlocal.worker")
@@ -130,6 +130,11 @@ class Worker:
         """End the thinking of every open request. For signal handlers and other threads, too."""
         for number in list(self._open):
             self._outbox.put(encode(AnswerNow(number)))
+
+    def watch(self, detail: Detail) -> None:
+        """From the next token on, tokens of every open request carry this much. For other threads, too."""
+        for number in list(self._open):
+            self._outbox.put(encode(Watch(number, detail)))
 
     def close(self) -> None:
         """End the worker, whatever it does; open requests raise EngineDied. May be repeated."""

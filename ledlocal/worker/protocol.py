@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from ledlocal.values.errors import BadInput
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.params import Detail, EngineOptions, Request
 
 MAX_FRAME = 64 * 2**20
 """Bytes of JSON in one frame."""
@@ -60,7 +60,15 @@ class AnswerNow:
     number: int
 
 
-Command = Load | Generate | Cancel | AnswerNow
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """From the next token on a request's tokens carry this much; one that is not open is ignored."""
+
+    number: int
+    detail: Detail
+
+
+Command = Load | Generate | Cancel | AnswerNow | Watch
 
 
 def _as_object(value: Any) -> dict[str, Any]:

@@ -19,10 +19,20 @@ from queue import SimpleQueue
 from typing import NoReturn, Protocol
 
 from ledlocal.values.errors import LedlocalError
-from ledlocal.values.events import Event, Failed, Finished, Loaded
-from ledlocal.values.params import EngineOptions, Request
+from ledlocal.values.events import Event, Failed, Finished, Loaded, Notice
+from ledlocal.values.params import Detail, EngineOptions, Request
 from ledlocal.worker.process import UNEXPECTED, prepare_process
-from ledlocal.worker.protocol import AnswerNow, Cancel, Command, FrameReader, Generate, Load, ProtocolError, encode
+from ledlocal.worker.protocol import (
+    AnswerNow,
+    Cancel,
+    Command,
+    FrameReader,
+    Generate,
+    Load,
+    ProtocolError,
+    Watch,
+    encode,
+)
 
 SLACK = 8 << 30
 """Bytes of address space that threads may reserve: stacks, and the allocator's arenas of 64 MiB."""
@@ -50,6 +60,9 @@ class ServedEngine(Protocol):
 
     def answer_now(self, request_id: int) -> None:
         """End a request's thinking; one that is not open is ignored."""
+
+    def watch(self, request_id: int, detail: Detail) -> None:
+        """Say more or less of a request's next tokens; one that is not open is ignored. Raises LedlocalError."""
 
 
 MakeEngine = Callable[[EngineOptions], ServedEngine]
@@ -122,6 +135,11 @@ class Server:
                 engine.cancel(self._ids[number], sample)
             case AnswerNow(number) if number in self._ids:
                 engine.answer_now(self._ids[number])
+            case Watch(number, detail) if number in self._ids:
+                try:
+                    engine.watch(self._ids[number], detail)
+                except LedlocalError as error:  # the request goes on as it was
+                    self._send(Notice(number, str(error)))
             case Load():
                 raise ProtocolError("a second Load")
 

@@ -4,44 +4,35 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.reactive import reactive
-from textual.screen import Screen
-from textual.widgets import Footer, Static
 
 from ledlocal.dialogue import Dialogue, Exchange
-from ledlocal.reply import Partial, Reply
-from ledlocal.safe_text import safe_line, safe_text
-from ledlocal.settings import describe
+from ledlocal.reply import Partial
+from ledlocal.safe_text import safe_line
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
-from ledlocal.values.events import Notice, Prefilled, Started
+from ledlocal.values.events import Notice, Prefilled, Started, Token
 from ledlocal_tui.answering import Answering, ids_of, look, text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.inspector import Fork, Inspector
-from ledlocal_tui.widgets.conversation import ConversationView
+from ledlocal_tui.screens.layout import ChatLayout
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
-if TYPE_CHECKING:
-    from ledlocal_tui.app import LedlocalApp
-
 REDRAWS = 15
 """Per second, at most."""
 
 
-class ChatScreen(Screen[None]):
-    """One conversation with one model."""
+class ChatScreen(ChatLayout):
+    """One conversation with one model: what keys do, and replies as they come."""
 
-    app: LedlocalApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "stop", "stop", priority=True),
         Binding("ctrl+e", "answer_now", "answer now", priority=True),
@@ -51,38 +42,12 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+g", "go_on", "go on", priority=True),
         Binding("ctrl+n", "start_over", "new", priority=True),
         Binding("f2", "inspect", "inspect"),
-        Binding("i", "inspect", show=False),
         Binding("f3", "app.duel", "duel"),
-        Binding("d", "app.duel", show=False),
     ]
     answering: reactive[Answering | None] = reactive(None, bindings=True)
-    every_layer: reactive[bool] = reactive(False)
-    """Every thinking token is projected, explored or not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dialogue: Dialogue | None = None
-        """None until a model is loaded."""
-
-    def compose(self) -> ComposeResult:
-        """Status, conversation and pane, banner, prompt."""
-        yield Static("", id="status", markup=False)
-        with Horizontal(id="body"):
-            yield ConversationView(id="conversation", can_focus=True)
-            yield ExplorationPane()
-        yield ExplorationStrip()
-        yield Static("", id="banner", markup=False)
-        yield Prompt()
-        yield Footer()
-
-    @property
-    def conversation(self) -> ConversationView:
-        """What was said."""
-        return self.query_one(ConversationView)
 
     def on_mount(self) -> None:
         """Ready for a model."""
-        self.query_one(Prompt).focus()
         self.set_interval(1 / REDRAWS, self._draw)
         self.say("loading ...")
 
@@ -96,6 +61,8 @@ class ChatScreen(Screen[None]):
             return not busy and (bool(turns) or self.app.engine is None)
         if action == "inspect":
             return not busy and self.conversation.last_said is not None
+        if action == "layers":  # a trace of all of them has them anyhow
+            return self.dialogue is None or self.dialogue.settings.detail != "all"
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
     async def begin(self, dialogue: Dialogue) -> None:
@@ -107,36 +74,6 @@ class ChatScreen(Screen[None]):
         self.say_notices(*dialogue.loaded.notices)
         self.show_status()
         self.refresh_bindings()
-
-    async def show_conversation(self) -> None:
-        """A view for every turn, in the place of those that are there."""
-        assert self.dialogue is not None
-        await self.conversation.show_turns(self.dialogue.conversation.turns)
-        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
-        self.refresh_bindings()
-
-    def say_notices(self, *more: str) -> None:
-        """Beside `more`, what settings do not do here."""
-        if self.dialogue is not None:
-            for notice in (*more, *self.dialogue.settings.notices(self.dialogue.loaded)):
-                self.app.notify(safe_line(notice), markup=False)
-
-    def say(self, text: str) -> None:
-        """In the line above the prompt, until something else is said."""
-        banner = self.query_one("#banner", Static)
-        banner.update(safe_text(text))
-        banner.set_class(bool(text), "-said")
-
-    def show_status(self) -> None:
-        """Model, method and context, on the first line."""
-        if self.dialogue is None:
-            return
-        model, thinking = self.dialogue.loaded.model, self.dialogue.settings.sampling("thinking", self.dialogue.loaded)
-        used = len(self.dialogue.last.finished.ids) + self.dialogue.last.finished.prompt_tokens \
-            if self.dialogue.last else 0
-        self.query_one("#status", Static).update(safe_line(
-            f"{model.name} · {used}/{model.context} tokens · {describe(thinking, 'thinking')} · "
-            f"tap {self.dialogue.loaded.tap}"))
 
     @on(Submitted)
     async def ask(self, event: Submitted) -> None:
@@ -163,9 +100,10 @@ class ChatScreen(Screen[None]):
             self.dialogue.cut(exchange, request, Partial())
             self.say("no engine runs; ctrl+r loads the model again")
             return
-        feed = Feed(self.app.engine, replace(request, detail="all" if self.every_layer else "forks"))
+        feed = Feed(self.app.engine, replace(request, detail=self.detail))
         view.request = view.request or feed.request
-        self.answering = Answering(exchange, feed, view)
+        self.looking.begin()
+        self.answering = Answering(exchange, feed, view, self.looking)
         self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = self.answering.tally
         self.say("")
 
@@ -183,11 +121,14 @@ class ChatScreen(Screen[None]):
                 self.say(f"reading the prompt: {event.cached} of {event.prompt_tokens} tokens")
             elif isinstance(event, Started):
                 self.say("")
+                if self.detail != now.feed.request.detail:  # the key was pressed before the engine knew of the request
+                    self._watch()
         tokens = now.take(events)
+        self._record(tokens)
         if tokens:
             await self.conversation.extend(now.view, tokens)
-            self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking)
-            self.query_one(ExplorationStrip).show_progress(now.speed)
+            self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking, self.looking.cost)
+            self.query_one(ExplorationStrip).show_progress(now.speed, self.looking.cost)
         if ended and not events:
             await self._end(now)
 
@@ -195,23 +136,36 @@ class ChatScreen(Screen[None]):
         """The reply has ended, by itself or not."""
         assert self.dialogue is not None
         self.answering = None
-        request = now.feed.request
-        if now.finished is None:
+        reply = now.keep(self.dialogue)
+        if reply is None:
             error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
-            self.dialogue.cut(now.exchange, request, now.partial)
             await now.view.finish(str(error))
             self._failed(error)
             return
-        started = now.started or Started(now.finished.request, now.finished.sample, (), 0, 0.0)
-        reply = Reply(request, started, now.finished)
-        self.dialogue.answered(now.exchange, reply)
         await now.view.finish(reply.statistics())
         self.show_status()
         try:
             self.dialogue.save()
+            if self.dialogue.trace is not None:
+                self.dialogue.trace.sync()
+        except OutOfResources as failed:
+            self.say(str(failed))
+        self.refresh_bindings()
+
+    def _record(self, tokens: list[Token]) -> None:
+        """Into the chat's trace, if it has one; a reply that cannot be recorded ends, as in the chat."""
+        assert self.dialogue is not None
+        try:
+            self.dialogue.record(tokens)
         except OutOfResources as error:
             self.say(str(error))
-        self.refresh_bindings()
+            self.action_stop()
+
+    def leave(self) -> None:
+        """The application ends."""
+        if self.answering is not None and self.dialogue is not None:
+            self.answering.leave(self.dialogue)
+            self.set_reactive(ChatScreen.answering, None)
 
     def _failed(self, error: LedlocalError) -> None:
         if isinstance(error, EngineDied):
@@ -236,10 +190,18 @@ class ChatScreen(Screen[None]):
         self.conversation.fold()
 
     def action_layers(self) -> None:
-        """From the next reply on, look into the layers at every thinking token, or only where it explores."""
-        self.every_layer = not self.every_layer
-        self.app.notify("every thinking token is projected from the next answer on: slower" if self.every_layer else
-                        "only explored tokens are projected", markup=False)
+        """From now on, look into the layers at every thinking token, or only where it explores."""
+        self.looking.every_layer = not self.looking.every_layer
+        if self.answering is not None:
+            self.looking.switch()
+            self._watch()
+        self.show_status()
+        self.app.notify("every thinking token is looked into; its speed is shown beside the one without"
+                        if self.looking.every_layer else "only explored tokens are looked into", markup=False)
+
+    def _watch(self) -> None:
+        if self.app.engine is not None:
+            self.app.engine.watch(self.detail)
 
     async def action_again(self) -> None:
         """Answer the last message again; while no engine runs, load one."""
@@ -281,17 +243,11 @@ class ChatScreen(Screen[None]):
     async def _branch(self, view: TurnView, fork: Fork) -> None:
         """Go on with another token; the conversation up to now stays in its file."""
         assert self.dialogue is not None
-        views = self.conversation.turns
-        place = views.index(view)
+        place = self.conversation.turns.index(view)
         exchange = self.dialogue.forked(place, ids_of(fork.tokens), text_of(fork.tokens, "thinking"),
                                         text_of(fork.tokens, "answer"))
-        for old in views[place:]:
-            await old.remove()
-        fresh = TurnView(replace(exchange.turn, answer="", thinking=""))
-        fresh.request = view.request
-        await self.conversation.add(fresh)
-        await fresh.extend(fork.tokens)
-        await self.answer(exchange, fresh)
+        turn = replace(exchange.turn, answer="", thinking="")
+        await self.answer(exchange, await self.conversation.fork(place, turn, fork.tokens, view.request))
 
     async def action_start_over(self) -> None:
         """A new conversation."""

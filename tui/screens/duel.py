@@ -18,7 +18,7 @@ from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import Request
-from ledlocal_tui.contest import common_prefix, judge, variant
+from ledlocal_tui.contest import common_prefix, judge, variant, yardstick
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.widgets.duellist import Duellist
 
@@ -125,8 +125,9 @@ class Duel(Screen[None]):
         except LedlocalError as error:
             self.app.call_from_thread(self._say, str(error))
         else:
-            self.app.call_from_thread(self._show_grades, grades or [None, None])
+            self.app.call_from_thread(self._show_grades, grades or [None, None], yardstick(self._message, known))
 
-    def _show_grades(self, grades: list[Grade | None]) -> None:
+    def _show_grades(self, grades: list[Grade | None], by: str) -> None:
+        self._say(by)
         for side, grade in zip(self.sides, grades, strict=True):
             side.grade = grade

@@ -18,6 +18,7 @@ LEGEND = """\
 ◆  where the two sides of a duel part
 
 thinking, answer   tokens of each
+layers             tokens/s with every thinking token looked into (ctrl+l), and with forks alone
 explored, changed  how often ◦ or •, and their share of the thinking tokens
 entropy            of the final layer over the whole vocabulary, in nats
 mixed              of the mixture that a token was drawn from

@@ -115,11 +115,13 @@ class ExplorationPane(Widget):
         yield Depths(self.tally)
         yield Fork(self.tally)
 
-    def show_progress(self, seconds: float, speed: float, thinking: bool) -> None:
-        """Draw what came meanwhile. `seconds` since the first token, `speed` in tokens per second."""
+    def show_progress(self, seconds: float, speed: float, thinking: bool, cost: str = "") -> None:
+        """Draw what came meanwhile. `seconds` since the first token, `speed` in tokens per second; `cost`: what looking
+        into every layer takes of it, as far as it is known."""
         if self.tally is None:
             return
-        self._counts = "\n".join(counts_of(self.tally, seconds, speed, thinking))
+        lines = counts_of(self.tally, seconds, speed, thinking)
+        self._counts = "\n".join([*lines, f"{'layers':{LABEL}}{cost}"] if cost else lines)
         for counts in self.query("#counts").results(Static):
             counts.update(self._counts)
         for part in self.query("Series, Depths, Fork"):

@@ -19,7 +19,7 @@ class Prompt(TextArea):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "send"),
-        Binding("escape", "leave", "keys"),
+        Binding("escape", "leave", "read"),
     ]
 
     def __init__(self) -> None:
@@ -38,8 +38,13 @@ class Prompt(TextArea):
             self.clear()
             self.post_message(Submitted(text))
 
+    def take(self, text: str) -> None:
+        """Go on with the message: `text` was meant for it."""
+        self.focus()
+        self.insert(text)
+
     def action_leave(self) -> None:
-        """To the conversation, where single letters are keys."""
+        """To the conversation, where arrows scroll and two letters are keys."""
         self.screen.query_one("#conversation").focus()
 
     async def _on_key(self, event: Key) -> None:

@@ -18,11 +18,11 @@ class ExplorationStrip(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._speed = 0.0
+        self._speed, self._cost = 0.0, ""
 
-    def show_progress(self, speed: float) -> None:
-        """Draw what came meanwhile. `speed` in tokens per second."""
-        self._speed = speed
+    def show_progress(self, speed: float, cost: str = "") -> None:
+        """Draw what came meanwhile. `speed` in tokens per second; `cost` as in the pane."""
+        self._speed, self._cost = speed, cost
         self.refresh()
 
     def render(self) -> str:
@@ -30,6 +30,6 @@ class ExplorationStrip(Widget):
         if self.tally is None:
             return ""
         t = self.tally
-        counts = (f"{t.thinking} thinking + {t.answer} answer · {self._speed:.0f}/s · explored {t.explored}, "
-                  f"changed {t.changed}")
+        speed = f"layers {self._cost}" if self._cost else f"{self._speed:.0f}/s"
+        counts = f"{t.thinking} thinking + {t.answer} answer · {speed} · explored {t.explored}, changed {t.changed}"
         return f"{counts}\np_top1 {sparkline(t.confidence[-max(1, self.size.width - 7):], 1.0)}"

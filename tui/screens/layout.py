@@ -1,0 +1,86 @@
+"""The parts of the chat screen, and what stands in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.widgets import Static
+
+from ledlocal.dialogue import Dialogue
+from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.values.params import Detail
+from ledlocal_tui.watch import Watch
+from ledlocal_tui.widgets.conversation import ConversationView
+from ledlocal_tui.widgets.exploration import ExplorationPane
+from ledlocal_tui.widgets.keys import Keys
+from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.status import Status
+from ledlocal_tui.widgets.strip import ExplorationStrip
+
+if TYPE_CHECKING:
+    from ledlocal_tui.app import LedlocalApp
+
+
+class ChatLayout(Screen[None]):
+    """A dialogue to be seen."""
+
+    app: LedlocalApp
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dialogue: Dialogue | None = None
+        """None until a model is loaded."""
+        self.looking = Watch()
+
+    def compose(self) -> ComposeResult:
+        """Status, conversation and pane, banner, prompt."""
+        yield Status()
+        with Horizontal(id="body"):
+            yield ConversationView(id="conversation", can_focus=True)
+            yield ExplorationPane()
+        yield ExplorationStrip()
+        yield Static("", id="banner", markup=False)
+        yield Prompt()
+        yield Keys()
+
+    @property
+    def conversation(self) -> ConversationView:
+        """What was said."""
+        return self.query_one(ConversationView)
+
+    def on_mount(self) -> None:
+        """Ready to type."""
+        self.query_one(Prompt).focus()
+
+    @property
+    def detail(self) -> Detail:
+        """Which tokens are looked into."""
+        return self.looking.detail(self.dialogue.settings.detail if self.dialogue else "forks")
+
+    async def show_conversation(self) -> None:
+        """A view for every turn, in the place of those that are there."""
+        assert self.dialogue is not None
+        await self.conversation.show_turns(self.dialogue.conversation.turns)
+        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
+        self.show_status()
+        self.refresh_bindings()
+
+    def say_notices(self, *more: str) -> None:
+        """Beside `more`, what settings do not do here."""
+        if self.dialogue is not None:
+            for notice in (*more, *self.dialogue.settings.notices(self.dialogue.loaded)):
+                self.app.notify(safe_line(notice), markup=False)
+
+    def say(self, text: str) -> None:
+        """In the line above the prompt, until something else is said."""
+        banner = self.query_one("#banner", Static)
+        banner.update(safe_text(text))
+        banner.set_class(bool(text), "-said")
+
+    def show_status(self) -> None:
+        """Model, method and context, on the first line."""
+        if self.dialogue is not None:
+            self.query_one(Status).show(self.dialogue, self.detail == "all")

@@ -1,0 +1,30 @@
+"""The keys that do something now, at the bottom of the screen."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.events import Resize
+from textual.widgets import Footer
+from textual.widgets._footer import FooterKey
+
+_FIRST = (*(f"f{number}" for number in range(1, 13)), "ctrl+q")
+NARROW = 100
+"""Columns below which there is no room for all."""
+
+
+class Keys(Footer):
+    """Function keys come first, help before all, and the way out: what finds no room is to be found in the help."""
+
+    def compose(self) -> ComposeResult:
+        """Textual's, in our order."""
+        keys = list(super().compose())
+        yield from sorted(keys, key=lambda one: isinstance(one, FooterKey) and _rank(one.key))
+
+    def on_resize(self, event: Resize) -> None:
+        """Closer together in a narrow terminal, and without the palette, which has the same again."""
+        self.compact = event.size.width < NARROW
+        self.show_command_palette = not self.compact
+
+
+def _rank(key: str) -> int:
+    return _FIRST.index(key) if key in _FIRST else len(_FIRST)
