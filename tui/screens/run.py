@@ -65,6 +65,8 @@ class RunScreen(Screen[None]):
         super().__init__()
         self._run, self._folder, self._cancel = run, folder, cancel
         self.state = RunState(run.plan, run.problems)
+        self._listed: dict[Key, LiveSample] = {}
+        """In the table: one of them may just have ended, and is opened all the same."""
         self._logged = 0
         self._drawn: dict[str, tuple[int, int]] = {}
         """What curves and report were made of: whole problems and columns."""
@@ -147,7 +149,7 @@ class RunScreen(Screen[None]):
         name = cast(Sheet, event.data_table).name_of(event.row_key.value)
         if name is None:
             return
-        if self.shows == "running" and (live := self.state.under_way.get(cast(Key, name))) is not None:
+        if self.shows == "running" and (live := self._listed.get(cast(Key, name))) is not None:
             self.app.push_screen(LiveSampleScreen(live))
         elif self.shows == "problems":
             task, problem = name
@@ -167,8 +169,9 @@ class RunScreen(Screen[None]):
                 _, *rows = self.state.progress.rows()
                 self.query_one("#task-sheet", Sheet).put({tuple(row[:3]): row for row in rows})
             case "running":
+                self._listed = dict(self.state.under_way)
                 self.query_one("#running-sheet", Sheet).put(
-                    {key: _running(live) for key, live in self.state.under_way.items()}, only_these=True)
+                    {key: _running(live) for key, live in self._listed.items()}, only_these=True)
             case "problems":
                 self._draw_problems()
             case "curves" | "report":
@@ -178,7 +181,7 @@ class RunScreen(Screen[None]):
 
     def _draw_status(self) -> None:
         progress = self.state.progress
-        parts = [str(self._folder), f"{progress.done}/{progress.total} samples"]
+        parts = [f"{progress.done}/{progress.total} samples"]
         if self.state.under_way:
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
@@ -187,6 +190,7 @@ class RunScreen(Screen[None]):
             parts.append(f"{duration(progress.left_s)} left")
         if self.state.said:
             parts.append(self.state.said)
+        parts.append(str(self._folder))  # the last: it may be long
         self.query_one("#status", Static).update(safe_line(" · ".join(parts)))
 
     def _draw_problems(self) -> None:
