@@ -7,7 +7,7 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = (*(f"f{number}" for number in range(1, 13)), "ctrl+q")
+_FIRST = (*(f"f{number}" for number in range(1, 13)), *(f"ctrl+{letter}" for letter in "qcegrnl"))
 NARROW = 100
 """Columns below which there is no room for all."""
 
