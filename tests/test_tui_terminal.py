@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from real_command import Terminal
+from worker_processes import gone_within
 
 LIMIT_S = 60.0
+LOAD_S = 30.0
+"""That the slow model takes to load."""
 
 
 class Tmux:
@@ -23,8 +27,9 @@ class Tmux:
         self._name = ["tmux", "-L", f"ledlocal-{uuid.uuid4()}"]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
         environ |= {"XDG_DATA_HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        sized = f'until [ "$(stty size)" = "{lines} {columns}" ]; do sleep 0.05; done'  # a busy tmux takes a moment
         subprocess.run([*self._name, "new-session", "-d", "-x", str(columns), "-y", str(lines),
-                        f"{command}; echo left with $?; sleep 60"], check=True, env=environ)
+                        f"{sized}; {command}; echo left with $?; sleep 60"], check=True, env=environ)
 
     def type(self, *keys: str) -> None:
         subprocess.run([*self._name, "send-keys", *keys], check=True)
@@ -137,3 +142,24 @@ def test_a_chat_goes_on_on_the_screen_and_comes_back(tmux: Tmux, tmp_path: Path)
     tmux.wait_for("left with 0")
     [kept] = kept_in(tmp_path)
     assert kept.count('"role": "user"') == 2
+
+
+SLOW = """
+import sys
+from worker_processes import fake
+import ledlocal.commands.tui as command
+from ledlocal import cli
+command.start_engine = lambda options: fake("sleep")  # a model that takes its time
+cli.main(["tui", "demo"])
+"""
+
+
+def test_nobody_waits_for_a_model_that_is_not_wanted() -> None:
+    with Terminal(script=SLOW) as terminal:
+        terminal.wait_for("loading ...")
+        worker = terminal.worker
+        began = time.monotonic()
+        terminal.type("\x11")
+        assert terminal.ended() == 0 and time.monotonic() - began < LOAD_S / 2
+        assert terminal.restored
+        assert gone_within(worker, 5)
