@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
-from ledlocal.reply import Partial, Reply, Totals
+from ledlocal.reply import Partial, Reply
 from ledlocal.settings import Settings, describe
+from ledlocal.totals import Totals
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import OutOfResources
 from ledlocal.values.events import Loaded, Token

@@ -81,30 +81,6 @@ class Reply:
         return lines
 
 
-@dataclass(slots=True)
-class Totals:
-    """What a session's replies come to."""
-
-    answers: int = 0
-    thinking: int = 0
-    answer: int = 0
-    explored: int = 0
-    changed: int = 0
-
-    def add(self, end: Finished, instead: Finished | None = None) -> None:
-        """Count one more reply; `instead`: the one that it goes on with, whose tokens it counts again."""
-        self.answers += instead is None
-        self.thinking += end.thinking_tokens - (instead.thinking_tokens if instead else 0)
-        self.answer += end.answer_tokens - (instead.answer_tokens if instead else 0)
-        self.explored += end.led.explored
-        self.changed += end.led.changed
-
-    def line(self) -> str:
-        """All of it."""
-        return (f"session   {self.answers} answers · {self.thinking} thinking + {self.answer} answer tokens · "
-                f"explored {self.explored}, changed {self.changed}")
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """How a reply is shown."""

@@ -256,6 +256,9 @@ def test_the_function_keys_are_seen(engine: FakeEngine, size: tuple[int, int]) -
         assert last.split()[:12] == ["f1", "help", "f2", "inspect", "f3", "duel", "f4", "settings", "f5",
                                      "conversations", "f6", "models"]
         assert "^q quit" in last
+        await pilot.press("escape")
+        await until(pilot, lambda: "f1 help i inspect d duel" in " ".join(screen_text(app).splitlines()[-1].split()))
+        assert "esc type" in screen_text(app).splitlines()[-1]
         await pilot.press("ctrl+n")
         await until(pilot, lambda: "0/256 tokens" in shown(app, "#status"))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from real_command import run
-from test_tui_terminal import Tmux
+from tmux import Tmux
 
 from ledlocal.evals.run_folder import SAMPLES, Sample, read_records
 
@@ -18,8 +17,6 @@ ASKED = ("--limit", "4", "-n", "12", "--batch", "4", "-t", "1", "--max-tokens", 
 
 
 def watched(out: Path, home: Path, columns: int = 110, lines: int = 30) -> Tmux:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
     return Tmux(f"{sys.executable} -P -m ledlocal eval demo --out {out} {' '.join(ASKED)} --tui", columns, lines, home)
 
 

@@ -24,7 +24,8 @@ from ledlocal.slash import carry_out
 from ledlocal.stores.location import Location
 from ledlocal.terminal import Console
 from ledlocal.trace import TraceWriter, read_trace
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
+from ledlocal.values.events import Token
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.loading import Loading
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
@@ -211,3 +212,50 @@ def test_the_next_answer_and_this_one_are_watched(engine: FakeEngine) -> None:
         assert [request.detail for request in engine.requests] == ["forks", "all"] and len(engine.watched) == 3
 
     drive(script, engine)
+
+
+def test_a_trace_that_cannot_be_written_ends_the_reply(engine: FakeEngine) -> None:
+    class Full(TraceWriter):
+        def __init__(self) -> None:
+            pass
+
+        def write(self, token: Token) -> None:
+            raise OutOfResources("t.jsonl: cannot write the trace: No space left on device")
+
+        def sync(self) -> None:
+            pass
+
+    held = Held(engine)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("h", "i", "enter")
+        await until(pilot, lambda: "No space left" in shown(app, "#banner"))
+        assert engine.cancelled and "I so◦ think" in screen_text(app)
+        held.gate.set()
+        await until(pilot, lambda: app.chat.answering is None)
+
+    chat = chat_of(engine, script, trace=Full())
+    carry_out(chat, "/tui")
+    assert chat.conversation.turns[0].finish == "cancelled"
+
+
+def test_left_while_another_model_is_loaded(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "known", lambda _unreadable: iter([Location("other", Path(__file__), "hub")]))
+    other, gate = FakeEngine(), threading.Event()
+
+    def start(model: str | None) -> Engine:
+        return other if model and gate.wait(10) else engine
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("f6")
+        await until(pilot, lambda: app.screen is not app.chat)
+        await pilot.pause(0.05)
+        await pilot.press("enter")
+        await until(pilot, lambda: shown(app, "#banner") == "loading other ...")
+        threading.Timer(0.3, gate.set).start()
+
+    chat = Chat(start, Settings(seed=41), Console(), on_screen=on_screen(script, start))
+    other.enqueue(reply("Hello."))
+    carry_out(chat, "/tui")
+    assert (chat.model, chat.conversation.model, engine.closed, other.closed) == ("other", "other", 1, 0)
+    assert chat.answer(chat.new("hi")).finished.answer == "Hello."

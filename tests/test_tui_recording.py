@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fake_engine import token
 from screens import screen_text, shown, until
 from test_tui_numbers import FORK
 from textual.pilot import Pilot
+from tmux import Tmux
 
-from ledlocal.trace import replies_of
+from ledlocal.trace import TraceWriter, read_trace, replies_of
 from ledlocal.values.events import Token
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.recording import Recording
@@ -77,3 +81,26 @@ def test_leaving_the_screen_ends_the_application() -> None:
         await until(pilot, lambda: not app.is_running)
 
     assert view(script, FIRST).return_code == 0
+
+
+def test_in_a_real_terminal(tmp_path: Path) -> None:
+    with closing(TraceWriter(tmp_path / "two.jsonl")) as writer:
+        for one in (*FIRST, *SECOND):
+            writer.write(one)
+    command = f"cd {tmp_path} && {sys.executable} -P -m ledlocal trace two.jsonl --tui"
+    with closing(Tmux(command, 80, 24, tmp_path)) as tmux:
+        tmux.tell("set-option", "-s", "set-clipboard", "on")
+        shown = tmux.wait_for("c copy s save esc back ^q quit f1 help")
+        assert "reply 1 of 2 · token 1 · 3 shown · wait · thinking" in shown
+        assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown
+        tmux.type("c")
+        tmux.wait_for("copied thinking and answer, 11 characters")
+        assert tmux.tell("show-buffer") == "Iwait\n\nYes."
+        tmux.type("s")
+        tmux.wait_for("saved 3 tokens in trace-")
+        [saved] = tmp_path.glob("trace-*.jsonl")
+        assert list(read_trace(saved)) == list(read_trace(tmp_path / "two.jsonl"))[:3]
+        tmux.type("Tab")
+        tmux.wait_for("reply 2 of 2 · token 0 · 1 shown · No. · answer")
+        tmux.type("Escape")
+        assert "reply" not in tmux.wait_for("left with 0")

@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_engine import token
-from test_tui_numbers import FORK
+from real_command import Terminal
+from tmux import Tmux
+from worker_processes import gone_within
 
-from ledlocal.trace import TraceWriter, read_trace
-
-LIMIT_S = 60.0
-
-
-class Tmux:
-    """A program in a terminal of its own."""
-
-    def __init__(self, command: str, columns: int, lines: int, folder: Path) -> None:
-        self._name = ["tmux", "-L", f"ledlocal-{uuid.uuid4()}"]
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
-        environ |= {"XDG_DATA_HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-        subprocess.run([*self._name, "new-session", "-d", "-x", str(columns), "-y", str(lines),
-                        f"{command}; echo left with $?; sleep 60"], check=True, env=environ)
-
-    def type(self, *keys: str) -> None:
-        subprocess.run([*self._name, "send-keys", *keys], check=True)
-
-    def tell(self, *command: str) -> str:
-        done = subprocess.run([*self._name, *command], check=True, capture_output=True, text=True)
-        return done.stdout
-
-    def screen(self) -> str:
-        return subprocess.run([*self._name, "capture-pane", "-p"], check=True, capture_output=True, text=True).stdout
-
-    def wait_for(self, text: str) -> str:
-        end = time.monotonic() + LIMIT_S
-        while text not in (shown := self.screen()):
-            assert time.monotonic() < end, f"waited for {text!r}, got\n{shown}"
-            time.sleep(0.1)
-        return shown
-
-    def close(self) -> None:
-        subprocess.run([*self._name, "kill-server"], check=False)
+LOAD_S = 30.0
+"""That the slow model takes to load."""
 
 
 @pytest.fixture
 def tmux(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Tmux]:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
-    columns, lines = request.param
-    terminal = Tmux(f"{sys.executable} -P -m ledlocal tui demo -t 1 -s 4", columns, lines, tmp_path)
+    command, columns, lines = request.param
+    terminal = Tmux(f"{sys.executable} -P -m ledlocal {command} demo -t 1 -s 4", columns, lines, tmp_path)
     yield terminal
     terminal.close()
 
 
-@pytest.mark.parametrize("tmux", [(120, 36), (80, 24)], indirect=True, ids=["wide", "80x24"])
+def kept_in(folder: Path) -> list[str]:
+    """Conversations, the first one first."""
+    return [path.read_text() for path in sorted((folder / "ledlocal" / "conversations").iterdir())]
+
+
+@pytest.mark.parametrize("tmux", [("tui", 120, 36), ("tui", 80, 24)], indirect=True, ids=["wide", "80x24"])
 def test_a_conversation_from_start_to_end(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("countdown-rl3 · 0/512 tokens · led")
     tmux.type("Use 3, 4, 5 and 7 to make 30.", "Enter")  # in one piece, as over a slow line
@@ -77,31 +42,89 @@ def test_a_conversation_from_start_to_end(tmux: Tmux, tmp_path: Path) -> None:
     tmux.type("C-q")
     shown = tmux.wait_for("left with 0")
     assert "thinking" not in shown  # the screen from before is back
-    [kept] = (tmp_path / "ledlocal" / "conversations").iterdir()
-    assert '"content": "((5*4)+3)+7=30"' in kept.read_text()
+    [kept] = kept_in(tmp_path)
+    assert '"content": "((5*4)+3)+7=30"' in kept
 
 
-def test_a_recorded_trace(tmp_path: Path) -> None:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
-    given = [token("I", "thinking", 0), replace(FORK, i=1), token("Yes.", "answer", 2), token("No.", "answer", 0)]
-    with closing(TraceWriter(tmp_path / "two.jsonl")) as writer:
-        for one in given:
-            writer.write(one)
-    command = f"cd {tmp_path} && {sys.executable} -P -m ledlocal trace two.jsonl --tui"
-    with closing(Tmux(command, 80, 24, tmp_path)) as tmux:
-        tmux.tell("set-option", "-s", "set-clipboard", "on")
-        shown = tmux.wait_for("c copy s save esc back ^q quit f1 help")
-        assert "reply 1 of 2 · token 1 · 3 shown · wait · thinking" in shown
-        assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown
-        tmux.type("c")
-        tmux.wait_for("copied thinking and answer, 11 characters")
-        assert tmux.tell("show-buffer") == "Iwait\n\nYes."
-        tmux.type("s")
-        tmux.wait_for("saved 3 tokens in trace-")
-        [saved] = tmp_path.glob("trace-*.jsonl")
-        assert list(read_trace(saved)) == list(read_trace(tmp_path / "two.jsonl"))[:3]
-        tmux.type("Tab")
-        tmux.wait_for("reply 2 of 2 · token 0 · 1 shown · No. · answer")
-        tmux.type("Escape")
-        assert "reply" not in tmux.wait_for("left with 0")
+@pytest.mark.parametrize("tmux", [("tui", 120, 36)], indirect=True)
+def test_stopped_looked_at_and_forked(tmux: Tmux, tmp_path: Path) -> None:
+    tmux.wait_for("countdown-rl3 · 0/512 tokens")
+    tmux.type("Use 2, 3, 4 and 5 to make 99.", "Enter")  # there is no way: it thinks until the context is full
+    for _ in range(10):
+        tmux.wait_for("▾ thinking")
+        tmux.type("C-c")
+        shown = tmux.wait_for("finish: ")
+        if "finish: cancelled" in shown:
+            break
+        tmux.type("C-r")  # this machine was too busy to press the key in time
+        tmux.wait_for("^c stop")
+    shown = tmux.wait_for("^g go on")
+    assert "finish: cancelled" in shown and "^c stop" not in shown
+    tmux.type("C-n")
+    tmux.wait_for("0/512 tokens")
+    tmux.type("Use 3, 4, 5 and 7 to make 30.", "Enter")
+    tmux.wait_for("79 thinking + 15 answer tokens")
+    tmux.type("F2")
+    shown = tmux.wait_for("token 2 · 94 shown · 3 · thinking")
+    assert "coin 0.484 · explored: the same token" in shown and "H 1.281 ◀ drawn from" in shown and "▸3" in shown
+    tmux.type("Down")
+    tmux.wait_for("▸4")
+    tmux.type("f")
+    shown = tmux.wait_for("117 thinking + 15 answer tokens")
+    assert "  4-3=1,1+5=6" in shown and "explored  10" in shown
+    tmux.type("F3")
+    tmux.wait_for("judged by calculating")
+    tmux.type("C-q")
+    tmux.wait_for("left with 0")
+    stopped, straight, forked = kept_in(tmp_path)
+    assert '"finish": "cancelled"' in stopped
+    assert "3◦" not in straight and '"thinking": "3*4=12' in straight and '"thinking": "4-3=1,1+5=6' in forked
+
+
+@pytest.mark.parametrize("tmux", [("chat", 80, 24)], indirect=True)
+def test_a_chat_goes_on_on_the_screen_and_comes_back(tmux: Tmux, tmp_path: Path) -> None:
+    tmux.wait_for("Ctrl-D leaves")
+    tmux.type("Use 3, 4, 5 and 7 to make 30.", "Enter")
+    tmux.wait_for("79 thinking + 15 answer tokens")
+    tmux.type("/tui", "Enter")
+    tmux.wait_for("countdown-rl3 · 119/512 tokens · led")  # the same engine, all was said
+    shown = tmux.wait_for("▸ thinking · 8 words")
+    assert "((5*4)+3)+7=30" in shown and "/help" not in shown
+    tmux.type("/read me", "Enter")  # a message here
+    tmux.wait_for("tokens/s · explored")
+    tmux.type("C-q")
+    shown = tmux.wait_for("the conversation goes on after 2 turns")
+    assert "> /read me" in shown and "f1 help" not in shown
+    tmux.type("/stats", "Enter")
+    tmux.wait_for("session   2 answers")
+    tmux.type("/tui", "Enter")
+    tmux.wait_for("f1 help")
+    tmux.type("C-q")
+    tmux.wait_for("> /tui\n>")
+    tmux.type("/seed", "Enter")
+    tmux.wait_for("seed 4")
+    tmux.type("C-d")
+    tmux.wait_for("left with 0")
+    [kept] = kept_in(tmp_path)
+    assert kept.count('"role": "user"') == 2
+
+
+SLOW = """
+import sys
+from worker_processes import fake
+import ledlocal.commands.tui as command
+from ledlocal import cli
+command.start_engine = lambda options: fake("sleep")  # a model that takes its time
+cli.main(["tui", "demo"])
+"""
+
+
+def test_nobody_waits_for_a_model_that_is_not_wanted() -> None:
+    with Terminal(script=SLOW) as terminal:
+        terminal.wait_for("loading ...")
+        worker = terminal.worker
+        began = time.monotonic()
+        terminal.type("\x11")
+        assert terminal.ended() == 0 and time.monotonic() - began < LOAD_S / 2
+        assert terminal.restored
+        assert gone_within(worker, 5)

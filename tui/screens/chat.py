@@ -41,7 +41,7 @@ class ChatScreen(ChatLayout):
         Binding("ctrl+r", "again", "again", priority=True),
         Binding("ctrl+g", "go_on", "go on", priority=True),
         Binding("ctrl+n", "start_over", "new", priority=True),
-        Binding("f2", "inspect", "inspect"),
+        Binding("f2", "screen.inspect", "inspect"),
         Binding("f3", "app.duel", "duel"),
     ]
     answering: reactive[Answering | None] = reactive(None, bindings=True)

@@ -7,13 +7,15 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = (*(f"f{number}" for number in range(1, 13)), "ctrl+q")
+_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "f4", "f5", "f6", "ctrl+q", "escape", "ctrl+g", "ctrl+r",
+          "ctrl+n", "ctrl+l")
 NARROW = 100
 """Columns below which there is no room for all."""
 
 
 class Keys(Footer):
-    """Function keys come first, help before all, and the way out: what finds no room is to be found in the help."""
+    """Function keys come first, help before all, or letters that do the same where they are keys; and the way out.
+    What finds no room is to be found in the help."""
 
     def compose(self) -> ComposeResult:
         """Textual's, in our order."""

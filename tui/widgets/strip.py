@@ -30,6 +30,7 @@ class ExplorationStrip(Widget):
         if self.tally is None:
             return ""
         t = self.tally
-        speed = f"layers {self._cost}" if self._cost else f"{self._speed:.0f}/s"
-        counts = f"{t.thinking} thinking + {t.answer} answer · {speed} · explored {t.explored}, changed {t.changed}"
+        came = (f"{t.thinking} + {t.answer} · {self._cost}" if self._cost else  # the whole line is 80 columns at most
+                f"{t.thinking} thinking + {t.answer} answer · {self._speed:.0f}/s")
+        counts = f"{came} · explored {t.explored}, changed {t.changed}"
         return f"{counts}\np_top1 {sparkline(t.confidence[-max(1, self.size.width - 7):], 1.0)}"
