@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_stopped_looked_at_and_forked(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("79 thinking + 15 answer tokens")
     tmux.type("F2")
     shown = tmux.wait_for("token 2 · 94 shown · 3 · thinking")
-    assert "coin 0.484 · explored: the same token" in shown and "H 1.281 ◀ drawn from" in shown and "▸3" in shown
+    assert "coin 0.484: explored, same token" in shown and "H 1.281 ◀ drawn from" in shown and "▸3" in shown
     tmux.type("Down")
     tmux.wait_for("▸4")
     tmux.type("f")
@@ -111,6 +112,7 @@ def test_a_chat_goes_on_on_the_screen_and_comes_back(tmux: Tmux, tmp_path: Path)
 
 SLOW = """
 import sys
+import time
 from worker_processes import fake
 import ledlocal.commands.tui as command
 from ledlocal import cli

@@ -24,7 +24,11 @@ class Tmux:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
         environ |= {"XDG_DATA_HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         sized = f'until [ "$(stty size)" = "{lines} {columns}" ]; do sleep 0.05; done'  # a busy tmux takes a moment
-        subprocess.run([*self._name, "new-session", "-d", "-x", str(columns), "-y", str(lines),
+        # nobody is attached, and a busy tmux may go back to its default size later on
+        subprocess.run([*self._name, "-f", "/dev/null", "start-server", ";",
+                        "set-option", "-g", "default-size", f"{columns}x{lines}", ";",
+                        "set-option", "-g", "window-size", "manual", ";",
+                        "new-session", "-d", "-x", str(columns), "-y", str(lines),
                         f"{sized}; {command}; echo left with $?; sleep 60"], check=True, env=environ)
 
     def type(self, *keys: str) -> None:
