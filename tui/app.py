@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,10 @@ from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
+
+GARBAGE = 20_000
+"""New objects that start a search for cycles among them. At Python's 700 a redraw starts some, and they end up walking
+through all tokens of a long reply several times a second."""
 
 
 class LedlocalApp(App[None]):
@@ -61,6 +66,7 @@ class LedlocalApp(App[None]):
 
     def on_mount(self) -> None:
         """Load at once; the screen is there meanwhile."""
+        gc.set_threshold(GARBAGE)
         self.push_screen(self.chat)
         self.load()
 
