@@ -184,7 +184,7 @@ class ChatScreen(Screen[None]):
             elif isinstance(event, Started):
                 self.say("")
         tokens = now.take(events)
-        if tokens:
+        if tokens or now.finished:
             await self.conversation.extend(now.view, tokens)
             self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking)
             self.query_one(ExplorationStrip).show_progress(now.speed)
