@@ -46,6 +46,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+c", "stop", "stop", priority=True),
         Binding("ctrl+e", "answer_now", "answer now", priority=True),
         Binding("ctrl+t", "fold", "fold", priority=True),
+        Binding("ctrl+o", "mark", "marks", priority=True),
         Binding("ctrl+l", "layers", "every layer", priority=True),
         Binding("ctrl+r", "again", "again", priority=True),
         Binding("ctrl+g", "go_on", "go on", priority=True),
@@ -94,8 +95,8 @@ class ChatScreen(Screen[None]):
             return busy
         if action in ("again", "start_over"):
             return not busy and (bool(turns) or self.app.engine is None)
-        if action == "inspect":
-            return not busy and self.conversation.last_said is not None
+        if action in ("inspect", "mark"):
+            return not (busy and action == "inspect") and self.conversation.last_said is not None
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
     async def begin(self, dialogue: Dialogue) -> None:
@@ -235,6 +236,10 @@ class ChatScreen(Screen[None]):
         """Fold or unfold every thought."""
         self.conversation.fold()
 
+    async def action_mark(self) -> None:
+        """Show answers token by token with their marks, or as Markdown."""
+        await self.conversation.mark()
+
     def action_layers(self) -> None:
         """From the next reply on, look into the layers at every thinking token, or only where it explores."""
         self.every_layer = not self.every_layer
@@ -266,7 +271,8 @@ class ChatScreen(Screen[None]):
         """Look at the token that was clicked on."""
         view = next((one for one in event.control.ancestors if isinstance(one, TurnView)), None)
         if view is not None and self.answering is None:
-            await self._inspect(view, view.tokens.index(event.control.tokens[event.index]))
+            picked = event.control.tokens[event.index]  # equal ones may stand elsewhere
+            await self._inspect(view, next(i for i, token in enumerate(view.tokens) if token is picked))
 
     async def _inspect(self, view: TurnView, at: int) -> None:
         engine, request = self.app.engine, view.request

@@ -42,6 +42,13 @@ class ConversationView(VerticalScroll):
         if follows:
             self.scroll_end(animate=False)
 
+    async def mark(self) -> None:
+        """Show every answer's tokens with their marks, or as Markdown if all are."""
+        answers = [view.answer for view in self.turns if view.answer.markable]
+        marked = any(not answer.marked for answer in answers)
+        for answer in answers:
+            await answer.mark(marked)
+
     def fold(self) -> None:
         """Fold every thought, or unfold them if all are."""
         folded = any(not view.has_class("-folded") for view in self.turns)
