@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ledlocal.dialogue import Exchange
-from ledlocal.reply import Engine, Partial
+from ledlocal.reply import Engine, Partial, Reply
 from ledlocal.values.events import Event, Finished, Phase, Started, Token
 from ledlocal.values.params import Request, Sampling
 from ledlocal_tui.feed import Feed
@@ -43,6 +43,14 @@ class Answering:
         if tokens:
             self.thinking = tokens[-1].phase == "thinking"
         return tokens
+
+    @property
+    def reply(self) -> Reply | None:
+        """What it came to; None unless it finished."""
+        if self.finished is None:
+            return None
+        started = self.started or Started(self.finished.request, self.finished.sample, (), 0, 0.0)
+        return Reply(self.feed.request, started, self.finished)
 
     @property
     def seconds(self) -> float:

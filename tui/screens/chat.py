@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from ledlocal.dialogue import Dialogue, Exchange
-from ledlocal.reply import Partial, Reply
+from ledlocal.reply import Partial
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.settings import describe
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
@@ -133,8 +133,7 @@ class ChatScreen(Screen[None]):
         if self.dialogue is None:
             return
         model, thinking = self.dialogue.loaded.model, self.dialogue.settings.sampling("thinking", self.dialogue.loaded)
-        used = len(self.dialogue.last.finished.ids) + self.dialogue.last.finished.prompt_tokens \
-            if self.dialogue.last else 0
+        used = len(last.finished.ids) + last.finished.prompt_tokens if (last := self.dialogue.last) else 0
         self.query_one("#status", Static).update(safe_line(
             f"{model.name} · {used}/{model.context} tokens · {describe(thinking, 'thinking')} · "
             f"tap {self.dialogue.loaded.tap}"))
@@ -196,15 +195,12 @@ class ChatScreen(Screen[None]):
         """The reply has ended, by itself or not."""
         assert self.dialogue is not None
         self.answering = None
-        request = now.feed.request
-        if now.finished is None:
+        if (reply := now.reply) is None:
             error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
-            self.dialogue.cut(now.exchange, request, now.partial)
+            self.dialogue.cut(now.exchange, now.feed.request, now.partial)
             await now.view.finish(str(error))
             self._failed(error)
             return
-        started = now.started or Started(now.finished.request, now.finished.sample, (), 0, 0.0)
-        reply = Reply(request, started, now.finished)
         self.dialogue.answered(now.exchange, reply)
         await now.view.finish(reply.statistics())
         self.show_status()
@@ -269,10 +265,8 @@ class ChatScreen(Screen[None]):
     @on(TokenText.Picked)
     async def inspect_picked(self, event: TokenText.Picked) -> None:
         """Look at the token that was clicked on."""
-        view = next((one for one in event.control.ancestors if isinstance(one, TurnView)), None)
-        if view is not None and self.answering is None:
-            picked = event.control.tokens[event.index]  # equal ones may stand elsewhere
-            await self._inspect(view, next(i for i, token in enumerate(view.tokens) if token is picked))
+        if self.answering is None:
+            await self._inspect(*self.conversation.place_of(event.control, event.index))
 
     async def _inspect(self, view: TurnView, at: int) -> None:
         engine, request = self.app.engine, view.request

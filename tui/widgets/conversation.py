@@ -8,6 +8,7 @@ from textual.containers import VerticalScroll
 
 from ledlocal.conversation import Turn
 from ledlocal.values.events import Token
+from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 
@@ -41,6 +42,11 @@ class ConversationView(VerticalScroll):
         await view.extend(tokens)
         if follows:
             self.scroll_end(animate=False)
+
+    def place_of(self, text: TokenText, index: int) -> tuple[TurnView, int]:
+        """The turn of a text's token, and its place there: that of the token itself, equal ones may come before."""
+        view = next(one for one in text.ancestors if isinstance(one, TurnView))
+        return view, next(i for i, token in enumerate(view.tokens) if token is text.tokens[index])
 
     async def mark(self) -> None:
         """Show every answer's tokens with their marks, or as Markdown if all are."""

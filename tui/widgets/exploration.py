@@ -125,8 +125,8 @@ class ExplorationPane(Widget):
 
 
 def counts_of(tally: Tally, seconds: float, speed: float, thinking: bool) -> list[str]:
-    """Lines of numbers: phase and speed, tokens, explored and changed with their shares of the thinking tokens."""
-    whole = max(1, tally.thinking)
+    """Lines of numbers: phase and speed, tokens, explored and changed with their shares of what is explored."""
+    whole = max(1, tally.explorable)
     return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed:.1f} tokens/s · {seconds:.0f} s",
             f"{'tokens':{LABEL}}{tally.thinking} thinking + {tally.answer} answer",
             f"{'explored':{LABEL}}{tally.explored} · {100 * tally.explored / whole:.1f} %",
