@@ -257,6 +257,35 @@ def test_what_does_not_load_is_said_and_can_be_tried_again(engine: FakeEngine) -
     drive(script, start)
 
 
+def test_the_end_is_followed_unless_the_user_has_scrolled_back(engine: FakeEngine) -> None:
+    gates = [threading.Event() for _ in range(3)]
+    waits = [lambda gate=gate: gate.wait(10) and None for gate in gates]
+    lines = [token(f"line {n}\n", "thinking", n) for n in range(400)]
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *lines[:100], waits[0], *lines[100:200], waits[1], *lines[200:300],
+                    waits[2], *lines[300:], replace(finished("", "x"), thinking_tokens=400)])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        view = app.chat.conversation
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "line 99 " in screen_text(app))
+        gates[0].set()
+        await until(pilot, lambda: "line 199" in screen_text(app))
+        await pilot.press("escape", "home")
+        await until(pilot, lambda: "line 0 " in screen_text(app))
+        gates[1].set()
+        await until(pilot, lambda: view.max_scroll_y > 260)
+        assert "line 0 " in screen_text(app) and "line 199" not in screen_text(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "line 299" in screen_text(app))
+        gates[2].set()
+        await until(pilot, lambda: "line 399" in screen_text(app) and app.chat.answering is None)
+        await pilot.press("ctrl+t")  # what is left is less than the room: from the top
+        await until(pilot, lambda: view.scroll_y == 0)
+        assert screen_text(app).splitlines()[1].split()[0] == "x"
+
+    drive(script, engine)
+
+
 def test_keys_of_the_view(engine: FakeEngine) -> None:
     engine.enqueue(thoughtful())
     engine.enqueue(thoughtful())

@@ -12,6 +12,7 @@ from textual.widgets import Markdown
 
 from ledlocal.safe_text import safe_text
 from ledlocal.values.events import Token
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.token_text import TokenText
 
 REST = 3
@@ -20,7 +21,7 @@ UNSEEN_S = 1.0
 """Between two drawings while another screen is in front."""
 
 
-class Answer(Vertical):
+class Answer(Vertical, Growing):
     """Markdown, or tokens with the marks of explored ones."""
 
     def __init__(self, text: str) -> None:

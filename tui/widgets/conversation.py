@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from textual.containers import VerticalScroll
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
 
 from ledlocal.conversation import Turn
 from ledlocal.values.events import Token
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 
-class ConversationView(VerticalScroll):
+class Turns(Vertical, Growing):
+    """All of them; at least as high as what is seen, or the anchor would have the first ones at the bottom."""
+
+
+class ConversationView(VerticalScroll, Growing):
     """Scrolls with what comes, unless the user has scrolled back."""
+
+    def compose(self) -> ComposeResult:
+        """Empty."""
+        yield Turns()
+
+    def on_mount(self) -> None:
+        """The layout keeps the end in sight: to scroll after it would draw everything twice."""
+        self.anchor()
 
     @property
     def turns(self) -> list[TurnView]:
@@ -33,15 +47,12 @@ class ConversationView(VerticalScroll):
 
     async def add(self, view: TurnView) -> None:
         """One more."""
-        await self.mount(view)
+        await self.query_one(Turns).mount(view)
         self.scroll_end(animate=False)
 
     async def extend(self, view: TurnView, tokens: Sequence[Token]) -> None:
         """More of a reply."""
-        follows = self.max_scroll_y - self.scroll_y <= 1
         await view.extend(tokens)
-        if follows:
-            self.scroll_end(animate=False)
 
     def place_of(self, text: TokenText, index: int) -> tuple[TurnView, int]:
         """The turn of a text's token, and its place there: that of the token itself, equal ones may come before."""

@@ -11,10 +11,10 @@ from textual.events import Click
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ledlocal.safe_text import safe_text
 from ledlocal.values.events import Token
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.wrapping import Lines
 
 SAME, CHANGED = "◦", "•"
@@ -22,7 +22,7 @@ SAME, CHANGED = "◦", "•"
 _TAB = " " * 4
 
 
-class TokenText(Widget):
+class TokenText(Growing):
     """Tokens as they come, wrapped between words. Only lines that are seen are drawn."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

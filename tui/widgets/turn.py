@@ -15,10 +15,11 @@ from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.events import Token
 from ledlocal.values.params import Request
 from ledlocal_tui.widgets.answer import Answer
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.token_text import TokenText
 
 
-class TurnView(Vertical):
+class TurnView(Vertical, Growing):
     """A message and its answer. Tokens of this session carry marks; what was read from a file is text."""
 
     def __init__(self, turn: Turn) -> None:
