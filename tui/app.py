@@ -32,8 +32,8 @@ from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
 
 GARBAGE = 20_000
-"""New objects that start a search for cycles among them. At Python's 700 a redraw starts some, and they end up walking
-through all tokens of a long reply several times a second."""
+"""New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
+walks through all tokens of a long reply."""
 
 
 class LedlocalApp(App[None]):
