@@ -58,8 +58,8 @@ class Reply:
         """The line under a reply."""
         end = self.finished
         parts = [f"{end.thinking_tokens} thinking + {end.answer_tokens} answer tokens"]
-        if end.decode_s > 0:
-            parts.append(f"{(len(end.ids) - end.continued) / end.decode_s:.1f} tokens/s")
+        if end.tokens_per_s is not None:
+            parts.append(f"{end.tokens_per_s:.1f} tokens/s")
         parts.append(f"explored {end.led.explored}, changed {end.led.changed}")
         if end.finish != "stop" or end.reason:
             parts.append(f"finish: {end.finish}" + (f" ({end.reason})" if end.reason else ""))

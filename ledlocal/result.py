@@ -34,7 +34,7 @@ def to_object(reply: Reply, loaded: Loaded, options: EngineOptions, sha256: str)
         "tap": loaded.tap,
         "timing": {
             "load_s": loaded.load_s, "prefill_s": end.prefill_s, "decode_s": end.decode_s,
-            "tokens_per_s": (len(end.ids) - end.continued) / end.decode_s if end.decode_s > 0 else None,
+            "tokens_per_s": end.tokens_per_s,
         },
         "led": asdict(end.led) | {"d": len(end.led.depth_histogram)},
         "build": build_object(),

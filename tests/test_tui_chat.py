@@ -20,6 +20,7 @@ from ledlocal.values.events import Event, Exploration, Notice, Started
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 EXPLORED = Exploration(2, 1, (1, 0, 1), 0.75)
@@ -60,6 +61,85 @@ def test_a_reply_and_its_numbers(engine: FakeEngine) -> None:
         assert engine.requests[0].seed == 41 and engine.requests[0].detail == "forks"
 
     drive(script, engine)
+
+
+def explored_answer() -> list[Event]:
+    """Two tokens of a thought; five of an answer, the third and the fifth one equal and explored."""
+    tokens = [token("\nHm", "thinking", 0), token("", "thinking", 1, marker=True), token("\n\n", "answer", 2),
+              token("**No**", "answer", 3), replace(FORK, phase="answer", text=" wait"), token(",", "answer", 5),
+              replace(FORK, phase="answer", text=" wait")]
+    end = replace(finished("**No** wait, wait", "Hm"), thinking_tokens=2, answer_tokens=5, led=EXPLORED, ids=(7,) * 7)
+    return [Started(1, 0, (1, 2), 0, 0.1), *tokens, end]
+
+
+def test_an_answer_that_explored_has_its_tokens_marked(engine: FakeEngine) -> None:
+    engine.enqueue(explored_answer())
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "a")
+        await until(pilot, lambda: "**No** wait•, wait•" in screen_text(app))
+        await say(app, pilot, "b")  # nothing of this answer was explored: Markdown
+        await until(pilot, lambda: "Yes." in screen_text(app))
+        assert "**Yes**" not in screen_text(app)
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "**Yes**." in screen_text(app) and "**No** wait•, wait•" in screen_text(app))
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "No wait, wait" in screen_text(app) and "**" not in screen_text(app))
+
+    drive(script, engine)
+
+
+def test_a_click_on_a_token_of_an_answer_inspects_it(engine: FakeEngine) -> None:
+    """The second one of two equal tokens, too."""
+    engine.enqueue(explored_answer())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "a")
+        text = app.screen.query_one("Answer TokenText", TokenText)
+        await pilot.click(text, offset=("**No** wait•, wait•".rindex("wait"), 0))
+        await until(pilot, lambda: isinstance(app.screen, Inspector))
+        assert isinstance(app.screen, Inspector) and app.screen.at == 6
+
+    drive(script, engine)
+
+
+def test_an_answer_read_from_a_file_stays_markdown(engine: FakeEngine) -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "Two." in screen_text(app))
+        await pilot.press("ctrl+o")
+        await pilot.pause()
+        assert "Two." in screen_text(app) and "**" not in screen_text(app)
+
+    drive(script, engine, conversation=Conversation(model="m").with_turn(Turn("1+1?", "**Two**.", "Hm.")))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_one_speed_for_one_reply(engine: FakeEngine, size: tuple[int, int]) -> None:
+    """Beside the text and below it: 7 tokens in the 0.25 s that the engine measured."""
+    engine.enqueue(thoughtful())
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "well?")
+        await until(pilot, lambda: "tokens · 28.0 tokens/s" in screen_text(app))
+        assert "answer    28.0 tokens/s · 0 s" in screen_text(app) or "5 thinking + 2 answer · 28/s" in screen_text(app)
+
+    drive(script, engine, size)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_sparklines_take_the_room(engine: FakeEngine, columns: int) -> None:
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *(token("so ", "thinking", i) for i in range(300)),
+                    replace(finished("", "so"), thinking_tokens=300)])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        await until(pilot, lambda: "p_top1" in screen_text(app))
+        [line] = [line for line in screen_text(app).splitlines() if "p_top1" in line]
+        room = {60: 60 - 2 - 7, 80: 80 - 2 - 7, 120: 46 - 3 - 15, 200: 68 - 3 - 15}[columns]
+        assert line.count("▇") == room and len(line) == columns
+
+    drive(script, engine, (columns, 40))
 
 
 def test_a_narrow_terminal_has_two_lines(engine: FakeEngine) -> None:
@@ -152,7 +232,7 @@ def test_a_dead_engine_costs_no_word_and_another_one_answers(engine: FakeEngine,
         await pilot.press("ctrl+r")
         await until(pilot, lambda: shown(app, "#banner") == "")
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: "Here again." in screen_text(app))
+        await until(pilot, lambda: "Here again." in screen_text(app) and app.chat.answering is None)
         assert [turn.answer for turn in read_conversation(path).turns] == ["", "Here again."]
 
     drive(script, lambda: engines.pop(0), path=path)
@@ -176,6 +256,35 @@ def test_what_does_not_load_is_said_and_can_be_tried_again(engine: FakeEngine) -
         assert shown(app, "#banner") == ""
 
     drive(script, start)
+
+
+def test_the_end_is_followed_unless_the_user_has_scrolled_back(engine: FakeEngine) -> None:
+    gates = [threading.Event() for _ in range(3)]
+    waits = [lambda gate=gate: gate.wait(10) and None for gate in gates]
+    lines = [token(f"line {n}\n", "thinking", n) for n in range(400)]
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *lines[:100], waits[0], *lines[100:200], waits[1], *lines[200:300],
+                    waits[2], *lines[300:], replace(finished("", "x"), thinking_tokens=400)])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        view = app.chat.conversation
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: "line 99 " in screen_text(app))
+        gates[0].set()
+        await until(pilot, lambda: "line 199" in screen_text(app))
+        await pilot.press("escape", "home")
+        await until(pilot, lambda: "line 0 " in screen_text(app))
+        gates[1].set()
+        await until(pilot, lambda: view.max_scroll_y > 260)
+        assert "line 0 " in screen_text(app) and "line 199" not in screen_text(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "line 299" in screen_text(app))
+        gates[2].set()
+        await until(pilot, lambda: "line 399" in screen_text(app) and app.chat.answering is None)
+        await pilot.press("ctrl+t")  # what is left is less than the room: from the top
+        await until(pilot, lambda: view.scroll_y == 0)
+        assert screen_text(app).splitlines()[1].split()[0] == "x"
+
+    drive(script, engine)
 
 
 def test_keys_of_the_view(engine: FakeEngine) -> None:

@@ -33,6 +33,8 @@ def test_a_tally_by_hand() -> None:
     assert tally.mixed == [None, 0.69, 0.56, None]
     assert counts_of(tally, 2.0, 2.0, False) == ["answer    2.0 tokens/s · 2 s", "tokens    3 thinking + 1 answer",
                                             "explored  2 · 66.7 %", "changed   1 · 33.3 %"]
+    tally.add(replace(FORK, phase="answer"))  # of all tokens, once an answer explores
+    assert counts_of(tally, 2.0, 2.0, False)[2:] == ["explored  3 · 60.0 %", "changed   2 · 40.0 %"]
     assert counts_of(Tally(), 0.0, 0.0, True)[2] == "explored  0 · 0.0 %"
 
 

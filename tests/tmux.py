@@ -23,12 +23,9 @@ class Tmux:
         self._name = ["tmux", "-L", f"ledlocal-{uuid.uuid4()}"]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TMUX")}
         environ |= {"XDG_DATA_HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-        sized = f'until [ "$(stty size)" = "{lines} {columns}" ]; do sleep 0.05; done'  # a busy tmux takes a moment
-        # nobody is attached, and a busy tmux may go back to its default size later on
-        subprocess.run([*self._name, "-f", "/dev/null", "start-server", ";",
-                        "set-option", "-g", "default-size", f"{columns}x{lines}", ";",
-                        "set-option", "-g", "window-size", "manual", ";",
-                        "new-session", "-d", "-x", str(columns), "-y", str(lines),
+        # a busy tmux takes a moment, and a shell may hold on to the size that it saw first
+        sized = f'until [ "$(stty size)" = "{lines} {columns}" ]; do sleep 0.05; done; unset COLUMNS LINES'
+        subprocess.run([*self._name, "-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines),
                         f"{sized}; {command}; echo left with $?; sleep 60"], check=True, env=environ)
 
     def type(self, *keys: str) -> None:

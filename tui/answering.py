@@ -26,8 +26,6 @@ class Answering:
         self.partial, self.tally = Partial(), Tally()
         self.started: Started | None = None
         self.finished: Finished | None = None
-        self.began = 0.0
-        """When the first token came."""
         self.thinking = True
         for token in view.tokens:  # it goes on
             self.tally.add(token)
@@ -42,7 +40,7 @@ class Answering:
                 self.tally.add(event)
                 tokens.append(event)
             elif isinstance(event, Started):
-                self.started, self.began = event, time.monotonic()
+                self.started = event
             elif isinstance(event, Finished):
                 self.finished = event
         if tokens:
@@ -75,12 +73,16 @@ class Answering:
 
     @property
     def seconds(self) -> float:
-        """Since the first token."""
-        return time.monotonic() - self.began if self.began else 0.0
+        """Since the prompt was read; the engine's own measure once it has ended."""
+        if self.finished is not None:
+            return self.finished.decode_s
+        return time.monotonic() - self.feed.began if self.feed.began else 0.0
 
     @property
     def speed(self) -> float:
         """Tokens per second since then."""
+        if self.finished is not None:
+            return self.finished.tokens_per_s or 0.0
         return (self.tally.tokens - self._before) / self.seconds if self.seconds else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,6 +35,10 @@ from ledlocal_tui.screens.help import HelpScreen, offered
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.screens.settings import SettingsDrawer
+
+GARBAGE = 20_000
+"""New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
+walks through all tokens of a long reply."""
 
 
 class LedlocalApp(App[None]):
@@ -77,6 +82,7 @@ class LedlocalApp(App[None]):
 
     def on_mount(self) -> None:
         """Load at once; the screen is there meanwhile."""
+        gc.set_threshold(GARBAGE)
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be put back
                 asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))

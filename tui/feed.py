@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from queue import SimpleQueue
 
 from ledlocal.reply import Engine
 from ledlocal.values.errors import LedlocalError
-from ledlocal.values.events import Event
+from ledlocal.values.events import Event, Started
 from ledlocal.values.params import Request
 
 
@@ -19,6 +20,8 @@ class Feed:
         self.request = request
         self.error: LedlocalError | None = None
         """What ended it early; to be looked at once it has ended."""
+        self.began: float | None = None
+        """When the prompt was read and tokens began to come, on the clock of time.monotonic."""
         self._engine = engine
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._done = threading.Event()
@@ -36,6 +39,8 @@ class Feed:
     def _read(self) -> None:
         try:
             for event in self._engine.generate(self.request):
+                if isinstance(event, Started):
+                    self.began = time.monotonic()
                 self._events.put(event)
         except LedlocalError as error:
             self.error = error

@@ -19,6 +19,8 @@ class Tally:
     answer: int = 0
     explored: int = 0
     changed: int = 0
+    answers: bool = False
+    """Answers are explored, too."""
     depths: Counter[int] = field(default_factory=Counter)
     """Explored tokens by chosen depth."""
     entropy: list[float] = field(default_factory=list)
@@ -35,6 +37,7 @@ class Tally:
         self.thinking += token.phase == "thinking"
         self.answer += token.phase == "answer"
         self.explored += token.explored
+        self.answers = self.answers or (token.explored and token.phase == "answer")
         self.changed += token.changed
         self.entropy.append(token.entropy)
         self.confidence.append(token.confidence)
@@ -48,6 +51,11 @@ class Tally:
     def tokens(self) -> int:
         """All of them."""
         return self.thinking + self.answer
+
+    @property
+    def explorable(self) -> int:
+        """Tokens among which the explored ones are."""
+        return self.tokens if self.answers else self.thinking
 
 
 def mixed_entropy(token: Token) -> float | None:

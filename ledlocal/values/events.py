@@ -170,6 +170,11 @@ class Finished:
     decode_s: float
     led: Exploration
 
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Of what this request added, behind the prompt; None if it took no time."""
+        return (len(self.ids) - self.continued) / self.decode_s if self.decode_s > 0 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:

@@ -37,6 +37,7 @@ class ChatScreen(ChatLayout):
         Binding("ctrl+c", "stop", "stop", priority=True),
         Binding("ctrl+e", "answer_now", "answer now", priority=True),
         Binding("ctrl+t", "fold", "fold", priority=True),
+        Binding("ctrl+o", "mark", "marks", priority=True),
         Binding("ctrl+l", "layers", "every layer", priority=True),
         Binding("ctrl+r", "again", "again", priority=True),
         Binding("ctrl+g", "go_on", "go on", priority=True),
@@ -59,8 +60,8 @@ class ChatScreen(ChatLayout):
             return busy
         if action in ("again", "start_over"):
             return not busy and (bool(turns) or self.app.engine is None)
-        if action == "inspect":
-            return not busy and self.conversation.last_said is not None
+        if action in ("inspect", "mark"):
+            return not (busy and action == "inspect") and self.conversation.last_said is not None
         if action == "layers":  # a trace of all of them has them anyhow
             return self.dialogue is None or self.dialogue.settings.detail != "all"
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
@@ -125,7 +126,7 @@ class ChatScreen(ChatLayout):
                     self._watch()
         tokens = now.take(events)
         self._record(tokens)
-        if tokens:
+        if tokens or now.finished:
             await self.conversation.extend(now.view, tokens)
             self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking, self.looking.cost)
             self.query_one(ExplorationStrip).show_progress(now.speed, self.looking.cost)
@@ -189,6 +190,10 @@ class ChatScreen(ChatLayout):
         """Fold or unfold every thought."""
         self.conversation.fold()
 
+    async def action_mark(self) -> None:
+        """Show answers token by token with their marks, or as Markdown."""
+        await self.conversation.mark()
+
     def action_layers(self) -> None:
         """From now on, look into the layers at every thinking token, or only where it explores."""
         self.looking.every_layer = not self.looking.every_layer
@@ -226,9 +231,8 @@ class ChatScreen(ChatLayout):
     @on(TokenText.Picked)
     async def inspect_picked(self, event: TokenText.Picked) -> None:
         """Look at the token that was clicked on."""
-        view = next((one for one in event.control.ancestors if isinstance(one, TurnView)), None)
-        if view is not None and self.answering is None:
-            await self._inspect(view, view.tokens.index(event.control.tokens[event.index]))
+        if self.answering is None:
+            await self._inspect(*self.conversation.place_of(event.control, event.index))
 
     async def _inspect(self, view: TurnView, at: int) -> None:
         engine, request = self.app.engine, view.request

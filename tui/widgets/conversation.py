@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.events import Key, Paste
 
 from ledlocal.conversation import Turn
 from ledlocal.values.events import Token
 from ledlocal.values.params import Request
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
 
-class ConversationView(VerticalScroll):
+class Turns(Vertical, Growing):
+    """All of them; at least as high as what is seen, or the anchor would have the first ones at the bottom."""
+
+
+class ConversationView(VerticalScroll, Growing):
     """Scrolls with what comes, unless the user has scrolled back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -24,6 +31,14 @@ class ConversationView(VerticalScroll):
         Binding("d", "app.duel", "duel"),
         Binding("escape,enter", "leave", "type"),
     ]
+
+    def compose(self) -> ComposeResult:
+        """Empty."""
+        yield Turns()
+
+    def on_mount(self) -> None:
+        """The layout keeps the end in sight: to scroll after it would draw everything twice."""
+        self.anchor()
 
     @property
     def turns(self) -> list[TurnView]:
@@ -57,15 +72,24 @@ class ConversationView(VerticalScroll):
 
     async def add(self, view: TurnView) -> None:
         """One more."""
-        await self.mount(view)
+        await self.query_one(Turns).mount(view)
         self.scroll_end(animate=False)
 
     async def extend(self, view: TurnView, tokens: Sequence[Token]) -> None:
         """More of a reply."""
-        follows = self.max_scroll_y - self.scroll_y <= 1
         await view.extend(tokens)
-        if follows:
-            self.scroll_end(animate=False)
+
+    def place_of(self, text: TokenText, index: int) -> tuple[TurnView, int]:
+        """The turn of a text's token, and its place there: that of the token itself, equal ones may come before."""
+        view = next(one for one in text.ancestors if isinstance(one, TurnView))
+        return view, next(i for i, token in enumerate(view.tokens) if token is text.tokens[index])
+
+    async def mark(self) -> None:
+        """Show every answer's tokens with their marks, or as Markdown if all are."""
+        answers = [view.answer for view in self.turns if view.answer.markable]
+        marked = any(not answer.marked for answer in answers)
+        for answer in answers:
+            await answer.mark(marked)
 
     async def fork(self, place: int, turn: Turn, tokens: Sequence[Token], request: Request | None) -> TurnView:
         """Another view in the place of a turn's and all behind it: of a reply that begins with these tokens."""

@@ -22,14 +22,24 @@ FORK_SHOWN = 6
 """Candidates of the last fork."""
 
 
-class Series(Widget):
-    """Sparklines of the last tokens: one column each, a gap where a token was not projected."""
+class Part(Widget):
+    """Draws itself from a tally."""
 
-    DEFAULT_CSS = "Series { height: 3; }"
+    DEFAULT_CSS = "Part { height: auto; }"
 
     def __init__(self, tally: Tally) -> None:
         super().__init__()
         self.tally = tally
+
+    def show_progress(self) -> None:
+        """Draw what came meanwhile. Laid out anew only if it must be: that lays out the whole conversation."""
+        self.refresh()
+        if self.get_content_height(self.container_size, self.screen.size, self.size.width) != self.size.height:
+            self.refresh(layout=True)
+
+
+class Series(Part):
+    """Sparklines of the last tokens: one column each, a gap where a token was not projected."""
 
     def render(self) -> str:
         """Three lines, on the scale of what is seen."""
@@ -44,14 +54,8 @@ class Series(Widget):
             f"{'p_top1':{LABEL}}{sparkline(confidence, 1.0)}{last}"])
 
 
-class Depths(Widget):
+class Depths(Part):
     """Explored tokens by chosen depth."""
-
-    DEFAULT_CSS = "Depths { height: auto; }"
-
-    def __init__(self, tally: Tally) -> None:
-        super().__init__()
-        self.tally = tally
 
     def render(self) -> str:
         """One line per depth that was chosen."""
@@ -66,15 +70,10 @@ class Depths(Widget):
             for i, depth in enumerate(sorted(depths)))
 
 
-class Fork(Widget):
+class Fork(Part):
     """The last explored token: its candidates in the final layer, and in the mixture that it was drawn from."""
 
-    DEFAULT_CSS = "Fork { height: auto; }"
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fork--drawn", "fork--dim"}
-
-    def __init__(self, tally: Tally) -> None:
-        super().__init__()
-        self.tally = tally
 
     def render(self) -> Content:
         """A head, and one line per candidate."""
@@ -123,14 +122,14 @@ class ExplorationPane(Widget):
         lines = counts_of(self.tally, seconds, speed, thinking)
         self._counts = "\n".join([*lines, f"{'layers':{LABEL}}{cost}"] if cost else lines)
         for counts in self.query("#counts").results(Static):
-            counts.update(self._counts)
-        for part in self.query("Series, Depths, Fork"):
-            part.refresh(layout=not isinstance(part, Series))
+            counts.update(self._counts, layout=False)
+        for part in self.query(Part):
+            part.show_progress()
 
 
 def counts_of(tally: Tally, seconds: float, speed: float, thinking: bool) -> list[str]:
-    """Lines of numbers: phase and speed, tokens, explored and changed with their shares of the thinking tokens."""
-    whole = max(1, tally.thinking)
+    """Lines of numbers: phase and speed, tokens, explored and changed with their shares of what is explored."""
+    whole = max(1, tally.explorable)
     return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed:.1f} tokens/s · {seconds:.0f} s",
             f"{'tokens':{LABEL}}{tally.thinking} thinking + {tally.answer} answer",
             f"{'explored':{LABEL}}{tally.explored} · {100 * tally.explored / whole:.1f} %",

@@ -12,7 +12,7 @@ from ledlocal_tui.tally import Tally
 class ExplorationStrip(Widget):
     """Counts, and confidence token by token."""
 
-    DEFAULT_CSS = "ExplorationStrip { height: 2; }"
+    DEFAULT_CSS = "ExplorationStrip { height: 2; text-wrap: nowrap; text-overflow: ellipsis; }"
     tally: reactive[Tally | None] = reactive(None)
     """Of the reply that is shown."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -10,10 +11,10 @@ from textual.events import Click
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from ledlocal.safe_text import safe_text
 from ledlocal.values.events import Token
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.wrapping import Lines
 
 SAME, CHANGED = "◦", "•"
@@ -21,7 +22,7 @@ SAME, CHANGED = "◦", "•"
 _TAB = " " * 4
 
 
-class TokenText(Widget):
+class TokenText(Growing):
     """Tokens as they come, wrapped between words. Only lines that are seen are drawn."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -97,11 +98,10 @@ class TokenText(Widget):
             self._wrap(token, i)
 
     def render_line(self, y: int) -> Strip:
-        """One line of the text."""
+        """One line of the text, what looks the same in one piece: every piece costs colour codes."""
         line = self._wrapped.lines[y] if y < len(self._wrapped.lines) else []
-        kinds = {piece.token: self.kind(piece.token) for piece in line}
-        styles = {kind: self.get_component_rich_style(f"token-text--{kind}") for kind in set(kinds.values())}
-        segments = [Segment(piece.text, styles[kinds[piece.token]]) for piece in line]
+        segments = [Segment("".join(piece.text for piece in run), self.get_component_rich_style(f"token-text--{kind}"))
+                    for kind, run in groupby(line, lambda piece: self.kind(piece.token))]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
     def kind(self, index: int) -> str:

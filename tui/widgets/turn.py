@@ -8,17 +8,18 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.events import Click
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Static
 
 from ledlocal.conversation import Turn
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.events import Token
 from ledlocal.values.params import Request
+from ledlocal_tui.widgets.answer import Answer
+from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.token_text import TokenText
 
 
-class TurnView(Vertical):
+class TurnView(Vertical, Growing):
     """A message and its answer. Tokens of this session carry marks; what was read from a file is text."""
 
     def __init__(self, turn: Turn) -> None:
@@ -28,8 +29,6 @@ class TurnView(Vertical):
         """All of the reply, in the order of their positions."""
         self.request: Request | None = None
         """What was asked for it; None if it was read from a file."""
-        self._stream: MarkdownStream | None = None
-        self._said = bool(turn.answer)
 
     def compose(self) -> ComposeResult:
         """Message, thought, answer, and how it ended."""
@@ -37,7 +36,7 @@ class TurnView(Vertical):
         yield Static("", classes="thought-head")
         yield TokenText(classes="thought") if not self.turn.thinking else Static(
             safe_text(self.turn.thinking), classes="thought", markup=False)
-        yield Markdown(safe_text(self.turn.answer), classes="answer", open_links=False)
+        yield Answer(self.turn.answer)
         yield Static("", classes="end", markup=False)
 
     def on_mount(self) -> None:
@@ -51,6 +50,11 @@ class TurnView(Vertical):
         """The thought as tokens; None if it was read from a file."""
         return next(iter(self.query(".thought").results(TokenText)), None)
 
+    @property
+    def answer(self) -> Answer:
+        """What it says in the end."""
+        return self.query_one(Answer)
+
     async def extend(self, tokens: Sequence[Token]) -> None:
         """Show more tokens of the reply."""
         self.tokens += tokens
@@ -61,20 +65,11 @@ class TurnView(Vertical):
             self.thought.extend(thoughts)
             self._name_thought()
         if answers:
-            text = "".join(token.text for token in answers)
-            if not self._said:
-                text = text.lstrip()
-            if text:
-                self._said = True
-                if self._stream is None:
-                    self._stream = Markdown.get_stream(self.query_one(Markdown))
-                await self._stream.write(safe_text(text))
+            await self.answer.extend(answers)
 
     async def finish(self, words: str) -> None:
         """The reply has ended; `words`: the line under it."""
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
+        await self.answer.finish()
         self.query_one(".end", Static).update(safe_line(words))
         self._name_thought()
 
@@ -92,4 +87,4 @@ class TurnView(Vertical):
         count = len(self.thought.tokens) if self.thought is not None else 0
         sign = "▸" if self.has_class("-folded") else "▾"
         text = f"{count} tokens" if count else f"{len(self.turn.thinking.split())} words"
-        self.query_one(".thought-head", Static).update(f"{sign} thinking · {text}")
+        self.query_one(".thought-head", Static).update(f"{sign} thinking · {text}", layout=False)
