@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
-from textual.screen import Screen
 
 from ledlocal.conversation import Conversation, first_words, names, path_of
 from ledlocal.dialogue import Dialogue
@@ -26,30 +22,21 @@ from ledlocal.settings import Settings
 from ledlocal.stores.location import readable
 from ledlocal.text_file import user_path
 from ledlocal.values.errors import BadInput, LedlocalError
+from ledlocal_tui.application import Application
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.loading import Loading
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
 from ledlocal_tui.screens.chat import ChatScreen
 from ledlocal_tui.screens.duel import Duel
-from ledlocal_tui.screens.help import HelpScreen, offered
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.screens.settings import SettingsDrawer
 
-GARBAGE = 20_000
-"""New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
-walks through all tokens of a long reply."""
 
-
-class LedlocalApp(App[None]):
+class LedlocalApp(Application):
     """A model, a conversation, and what is seen of them."""
 
-    CSS_PATH = "app.tcss"
-    TITLE = "ledlocal"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (Textual's own annotation is no ClassVar)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "quit", priority=True),
-        Binding("f1", "help", "help"),
         Binding("f4", "settings", "settings"),
         Binding("f5", "conversations", "conversations"),
         Binding("f6", "models", "models", priority=True),
@@ -82,10 +69,6 @@ class LedlocalApp(App[None]):
 
     def on_mount(self) -> None:
         """Load at once; the screen is there meanwhile."""
-        gc.set_threshold(GARBAGE)
-        if not self.is_headless:
-            for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be put back
-                asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))
         self.push_screen(self.chat)
         if self.engine is None:
             self.load()
@@ -108,14 +91,6 @@ class LedlocalApp(App[None]):
         if action in ("settings", "conversations"):
             return idle and self.chat.dialogue is not None
         return idle if action == "models" else below is self.chat if action == "runs" else True
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
-        """Textual's own, and every key of the screen in front."""
-        yield from super().get_system_commands(screen)
-        for binding, node in offered(screen):
-            if binding.action not in ("quit", "command_palette"):
-                yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
-                                    partial(self.run_action, binding.action, node))
 
     def load(self) -> None:
         """Start an engine in a thread, unless one is being started."""
@@ -153,11 +128,6 @@ class LedlocalApp(App[None]):
 
     def _note(self, text: str) -> None:
         self.notify(safe_line(text), markup=False)
-
-    def action_help(self) -> None:
-        """The keys of the screen in front, and the signs."""
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen.of(self.screen))
 
     def action_duel(self) -> None:
         """Answer the last message in two ways, beside the conversation."""

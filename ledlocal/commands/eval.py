@@ -120,7 +120,7 @@ def _watched(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
 
     live = LiveRun(plan, questions.problems,
                    lambda observer: evaluate(folder, plan, questions, subject, observer))
-    Viewer(RunScreen(live, folder.path, live.cancel)).run()
+    Viewer(RunScreen(live, folder.path, live.cancel)).show()
     return live.result()
 
 

@@ -27,7 +27,7 @@ def report(run: Path, curves: bool, tui: bool) -> None:
         from ledlocal_tui.screens.run import RunScreen
         from ledlocal_tui.viewer import Viewer
 
-        Viewer(RunScreen(KeptRun(run), run)).run()
+        Viewer(RunScreen(KeptRun(run), run)).show()
         return
     console = Console()
     for path in write_report(run):

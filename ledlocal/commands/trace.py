@@ -39,4 +39,4 @@ def _browse(file: Path) -> None:
         replies = replies_of(read_trace(file))
         from ledlocal_tui.screens.recording import Recording
         from ledlocal_tui.viewer import Viewer
-    Viewer(Recording(replies)).run()
+    Viewer(Recording(replies)).show()

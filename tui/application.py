@@ -1,0 +1,52 @@
+"""What every application of ours has: its look, help, a way out, and a terminal that is put back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from ledlocal_tui.screens.help import HelpScreen, offered
+
+GARBAGE = 20_000
+"""New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
+walks through all tokens of a long reply."""
+
+
+class Application(App[None]):
+    """Ends with Ctrl-Q; with a signal it ends as well, and its return code says so."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "ledlocal"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (Textual's own annotation is no ClassVar)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "quit", priority=True),
+        Binding("f1", "help", "help"),
+    ]
+
+    def on_mount(self) -> None:
+        """Ready for long replies, and for signals: the terminal is to be put back."""
+        gc.set_threshold(GARBAGE)
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
+        """Textual's own, and every key of the screen in front."""
+        yield from super().get_system_commands(screen)
+        for binding, node in offered(screen):
+            if binding.action not in ("quit", "command_palette"):
+                yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
+                                    partial(self.run_action, binding.action, node))
+
+    def action_help(self) -> None:
+        """The keys of the screen in front, and the signs."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen.of(self.screen))
