@@ -60,7 +60,7 @@ class Reply:
         parts = [f"{end.thinking_tokens} thinking + {end.answer_tokens} answer tokens"]
         if end.tokens_per_s is not None:
             parts.append(f"{end.tokens_per_s:.1f} tokens/s")
-        parts.append(f"explored {end.led.explored}, changed {end.led.changed}")
+        parts.append(f"explored {end.led.explored}, changed {end.led.changed}{_since(end)}")
         if end.finish != "stop" or end.reason:
             parts.append(f"finish: {end.finish}" + (f" ({end.reason})" if end.reason else ""))
         return " · ".join(parts)
@@ -74,11 +74,17 @@ class Reply:
         if end.led.mean_confidence is not None:
             lines.append(f"confident {end.led.mean_confidence:.1%} on average, the final layer in its favourite")
         if end.led.explored:
-            lines.append(f"explored  {end.led.explored}, changed {end.led.changed}; by depth of the mixture:")
+            lines.append(f"explored  {end.led.explored}, changed {end.led.changed}{_since(end)}; "
+                         "by depth of the mixture:")
             most = max(end.led.depth_histogram)
             lines += [f"  {depth:2} {'▇' * round(24 * count / most) or '▏'} {count}"
                       for depth, count in enumerate(end.led.depth_histogram) if count]
         return lines
+
+
+def _since(end: Finished) -> str:
+    """What tokens before it went on explored is known to who asked for them, not to the reply."""
+    return " since it went on" if end.continued else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Watcher:
     at_begin: tuple[int, int] = (-1, -1)
     detail: Detail = "none"
     under_way: list[tuple[Key, str]] = field(default_factory=list)
-    cancel: Callable[[Key], None] = lambda _key: None
+    cancel: Callable[[Key], bool] = lambda _key: False
     ticks: Callable[[], None] = lambda: None
 
     def sampled(self, sample: Sample) -> None:
@@ -81,7 +81,7 @@ class Watcher:
     def scored(self, score: Score) -> None:
         self.scores.append(score.key)
 
-    def begin(self, cancel: Callable[[Key], None]) -> None:
+    def begin(self, cancel: Callable[[Key], bool]) -> None:
         self.at_begin, self.cancel = (len(self.samples), len(self.scores)), cancel
 
     def heard(self, key: Key, event: Event) -> None:
@@ -157,7 +157,7 @@ class StartingWorker(FakeWorker):
             here = f"sums/{self._key.problem}" == request.problem if self._key else False
             if self._key and here and (self._key.sample, self._key.method) == (
                     event.sample, request.thinking.method):
-                self._watcher.cancel(self._key)
+                assert self._watcher.cancel(self._key)
                 if not self._deaf:
                     event = replace(event, finish="cancelled")
             yield event

@@ -18,8 +18,9 @@ from ledlocal.terminal import Console
 PLAN = Plan(("t",), (LED, STANDARD), 2)
 
 
-def no_cancel(_key: Key) -> None:
-    """A table never does."""
+def no_cancel(_key: Key) -> bool:
+    """A table never asks."""
+    return False
 
 
 class Clock:

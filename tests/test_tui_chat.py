@@ -12,13 +12,16 @@ from fake_engine import LOADED, FakeEngine, finished, reply, token
 from screens import drive, say, screen_text, shown, until
 from test_tui_numbers import FORK
 from textual.pilot import Pilot
-from textual.widgets import Markdown
 
 from ledlocal.conversation import Conversation, Turn, read_conversation
 from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Event, Exploration, Notice, Started
 from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.messages import Submitted
+from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.inspector import Inspector
+from ledlocal_tui.screens.picker import Picker
+from ledlocal_tui.screens.settings import SettingsDrawer
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
@@ -362,8 +365,8 @@ def test_the_function_keys_are_seen(engine: FakeEngine, size: tuple[int, int]) -
         await say(app, pilot, "well?")
         await until(pilot, lambda: "f3 duel" in screen_text(app))
         last = screen_text(app).splitlines()[-1]
-        assert last.split()[:12] == ["f1", "help", "f2", "inspect", "f3", "duel", "f4", "settings", "f5",
-                                     "conversations", "f6", "models"]
+        assert last.split()[:12] == ["f1", "help", "f2", "inspect", "f3", "duel", "f4", "setup", "f5",
+                                     "history", "f6", "models"]
         assert "^q quit" in last
         await pilot.press("escape")
         await until(pilot, lambda: "f1 help i inspect d duel" in " ".join(screen_text(app).splitlines()[-1].split()))
@@ -416,11 +419,85 @@ def test_no_event_is_lost_of_a_long_thought(engine: FakeEngine) -> None:
 
 
 def test_the_answer_is_markdown(engine: FakeEngine) -> None:
-    engine.enqueue(reply("# Head\n\n- one\n- two"))
+    text = "# Head\n\n- one\n- two"
+    letters = [token(letter, i=i) for i, letter in enumerate(text)]
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *letters, finished(text)])
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "x")
-        assert isinstance(app.screen.query_one(Markdown), Markdown)
+        await until(pilot, lambda: "• two" in screen_text(app))
+        assert "Head" in screen_text(app) and "#" not in screen_text(app)
+
+    drive(script, engine)
+
+
+def test_two_keys_at_once_are_one_answer(engine: FakeEngine) -> None:
+    """Ctrl-R in the same moment as Enter: the message is answered, nothing is asked twice, none is lost."""
+    for answer in ("one", "two"):
+        engine.enqueue(reply(answer))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "first")
+        app.chat.post_message(Submitted("second"))
+        await app.chat.action_again()
+        await until(pilot, lambda: not app.chat.busy and len(engine.requests) == 2)
+        await pilot.pause(0.2)
+        assert app.chat.dialogue is not None
+        turns = [(turn.user, turn.answer) for turn in app.chat.dialogue.conversation.turns]
+        assert turns in ([("first", "one"), ("second", "two")], [("first", "two")])
+        assert len(app.chat.conversation.turns) == len(turns)
+        if len(turns) == 1:  # the key came first: the message waits in the prompt
+            assert app.screen.query_one(Prompt).text == "second"
+
+    drive(script, engine)
+
+
+def test_a_reply_is_kept_before_it_is_drawn_to_its_end(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.enqueue(reply("kept"))
+    path = tmp_path / "c.jsonl"
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        view_finish, seen = TurnView.finish, []
+
+        async def slow(view: TurnView, words: str) -> None:
+            seen.append((path.exists() and "kept" in path.read_text(), app.chat.busy))
+            await view_finish(view, words)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TurnView, "finish", slow)
+            await say(app, pilot, "x")
+        assert seen == [(True, True)]  # and no key that would take the turn away was offered meanwhile
+
+    drive(script, engine, path=path)
+
+
+def test_a_kept_thought_goes_on_in_sight(engine: FakeEngine) -> None:
+    kept = Conversation(turns=(Turn("q", "", "so far", "cancelled", ids=(7, 7)),), model="m")
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token(" farther", "thinking", 2), token("yes", i=3),
+                    finished("yes", "so far farther")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: not app.chat.busy and engine.requests)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "farther" in screen_text(app))
+        assert "so far" in screen_text(app) and "2 words + 1 tokens" in screen_text(app)
+
+    drive(script, engine, conversation=kept)
+
+
+def test_every_function_key_works_while_the_prompt_has_the_focus(engine: FakeEngine) -> None:
+    engine.enqueue(reply("yes", "hm"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "x")
+        for key, screen in (("f1", HelpScreen), ("f2", Inspector), ("f4", SettingsDrawer), ("f5", Picker),
+                            ("f6", Picker), ("f7", Picker)):
+            assert isinstance(app.focused, Prompt)
+            await pilot.press(key)
+            await until(pilot, lambda screen=screen: isinstance(app.screen, screen))
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is app.chat)
 
     drive(script, engine)
 

@@ -158,7 +158,7 @@ def test_help_and_palette_have_every_key() -> None:
         await say(app, pilot, "hi")
         await opened(app, pilot, "f1", HelpScreen)
         keys = dict(line.split(maxsplit=1) for line in shown(app, "#keys").splitlines())
-        assert {"f3": "duel", "f4": "settings", "f5": "conversations", "f6": "models"}.items() <= keys.items()
+        assert {"f3": "duel", "f4": "setup", "f5": "history", "f6": "models"}.items() <= keys.items()
         assert "answer now" not in keys.values()  # nothing is answered now
         assert "another token was drawn" in screen_text(app)
         await pilot.press("f1")
@@ -169,7 +169,7 @@ def test_help_and_palette_have_every_key() -> None:
         await pilot.pause(0.1)
         commands = {command.title for command in app.get_system_commands(app.chat)}
         assert {"Duel", "Settings"} <= commands
-        await pilot.press(*"settings")
+        await pilot.press(*"setup")
         await pilot.pause(0.5)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, SettingsDrawer))

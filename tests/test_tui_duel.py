@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine, reply, token
+from fake_engine import FakeEngine, finished, reply, token
 from screens import drive, say, screen_text, shown, until
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from ledlocal.evals.puzzle import Puzzle, puzzle_in
+from ledlocal.evals.task import Grade
 from ledlocal.models import DEMO
 from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput
@@ -184,3 +187,43 @@ def test_every_wording_of_a_puzzle_is_recognized() -> None:
         assert found is not None and found.id == problem.id
     assert puzzle_in("Use 2 to make 13.") is None and puzzle_in("hello") is None
 
+
+def test_a_stopped_duel_is_not_judged() -> None:
+    stopped = replace(finished("((5*4)+3)+7=30"), finish="cancelled")
+    said = [*spoken("a", "b")[:-1], stopped]
+    engine = TwoSides(spoken("a", answer="x"), said, said)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, PUZZLE)
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        assert shown(app, "#said") == "not judged: stopped"
+        assert all(side.grade is None for side in duel.sides)
+
+    drive(script, engine)
+
+
+def test_a_verdict_of_answers_that_are_gone_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow grader ends behind that of the next replies."""
+    gate, rounds = threading.Event(), count()
+
+    def slow(_question: str, _known: str, _answers: Sequence[str]) -> list[Grade]:
+        if next(rounds) == 0:
+            assert gate.wait(10)
+            return [Grade(False, "old"), Grade(False, "old")]
+        return [Grade(True, "new"), Grade(True, "new")]
+
+    monkeypatch.setattr("ledlocal_tui.screens.duel.judge", slow)
+    engine = TwoSides(spoken("a", answer="x"), spoken("a", "b"), spoken("a", "c"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, PUZZLE)
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: all(side.grade is not None and side.grade.vote == "new" for side in duel.sides))
+        gate.set()
+        await pilot.pause(0.3)
+        assert [side.grade and side.grade.correct for side in duel.sides] == [True, True]
+
+    drive(script, engine)

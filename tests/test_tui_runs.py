@@ -16,7 +16,7 @@ from textual.widgets import TabbedContent
 
 from ledlocal.evals.evaluation import Observer
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.run_folder import PLAN, PROBLEMS, SAMPLES, SCORES, Key, to_lines, to_records
+from ledlocal.evals.run_folder import PLAN, PROBLEMS, SAMPLES, SCORES, Key, Score, to_lines, to_records
 from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Failed, Started, Token
 from ledlocal_tui.kept_run import KeptRun
@@ -88,7 +88,7 @@ def test_samples_under_way_come_and_go() -> None:
     [live] = state.under_way.values()
     assert (live.tally.tokens, live.tally.explored, live.tally.changed) == (8, 4, 2)
     state.take([Heard(KEY, Failed(3, "the engine died", "EngineDied"))])
-    assert not state.under_way and live.ended is None
+    assert not state.under_way and isinstance(live.ended, Failed)
     state.take([*under_way(2), Heard(KEY, finished("so"))])
     assert not state.under_way
 
@@ -125,8 +125,8 @@ def test_tasks_running_problems_and_log() -> None:
         assert "no memory for more than 4 samples side by side" in screen_text(app)
         await pilot.press("q")
 
-    drive_screen(look, RunScreen(run, Path("r"), lambda key: None))
-    assert (run.started, run.stopped) == (1, 1)
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+    assert run.started == 1 and run.stopped
 
 
 def test_a_sample_under_way_is_seen_as_it_comes() -> None:
@@ -149,7 +149,7 @@ def test_a_sample_under_way_is_seen_as_it_comes() -> None:
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen.query(TabbedContent))
 
-    drive_screen(look, RunScreen(run, Path("r"), lambda key: None))
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
 
 
 def test_one_sample_is_cancelled_and_only_in_a_run_of_ours() -> None:
@@ -162,7 +162,7 @@ def test_one_sample_is_cancelled_and_only_in_a_run_of_ours() -> None:
         await pilot.press("down", "x")
         await pilot.pause(0.1)
 
-    drive_screen(cancel, RunScreen(Scripted(*news), Path("r"), cancelled.append))
+    drive_screen(cancel, RunScreen(Scripted(*news), Path("r"), lambda key: bool(cancelled.append(key))))
     assert cancelled == [KEY._replace(sample=1)]
 
     async def nothing(app: Viewer, pilot: Pilot[Any]) -> None:
@@ -171,6 +171,40 @@ def test_one_sample_is_cancelled_and_only_in_a_run_of_ours() -> None:
         assert app.screen.query_one(TabbedContent).active == "tasks" and "Running" not in screen_text(app)
 
     drive_screen(nothing, RunScreen(Scripted(*news), Path("r")))
+
+
+def test_the_cursor_keeps_its_sample_when_others_end() -> None:
+    run = Scripted(Began(), *(one for i in range(3) for one in under_way(2, KEY._replace(sample=i))))
+    cancelled: list[Key] = []
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: screen_text(app).count("led @ 0.6") == 3)
+        await pilot.press("down")
+        run.news.append(Heard(KEY, finished("so")))
+        await until(pilot, lambda: screen_text(app).count("led @ 0.6") == 2)
+        await pilot.press("x")
+        await until(pilot, lambda: cancelled)
+        await pilot.pause(0.1)
+        assert [one.message for one in app._notifications] == ["t 1, led @ 0.6, sample 1 has just ended"]
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: bool(cancelled.append(key))))
+    assert cancelled == [KEY._replace(sample=1)]
+
+
+def test_curves_are_made_anew_when_scores_were_replaced() -> None:
+    pytest.importorskip("plotext")
+    run = Scripted(*whole_problem(), Began())
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("4")
+        await until(pilot, lambda: "pass@k over k" in shown(app, "#curve-text"))
+        before = shown(app, "#curve-text")
+        right = [replace(one, correct=True) if isinstance(one, Score) else one for one in whole_problem()]
+        run.news += [Anew(), *right]
+        await until(pilot, lambda: shown(app, "#curve-text") != before)
+
+    drive_screen(look, RunScreen(run, Path("r")))
 
 
 def test_a_problem_and_what_each_sample_said() -> None:
@@ -258,7 +292,7 @@ def test_a_live_run_is_told_and_steered() -> None:
 
     def work(observer: Observer) -> dict[str, Any]:
         observer.sampled(sample("0", 0))
-        observer.begin(cancelled.append)
+        observer.begin(lambda key: not cancelled.append(key))
         observer.heard(KEY, Started(3, 0, (1,), 0, 0.1))
         observer.heard(KEY, token("hm"))
         observer.note("said once")
@@ -315,4 +349,4 @@ def test_tokens_of_a_sample_have_their_marks() -> None:
         assert [one.explored for one in tokens] == [False, True, False, True]
         assert "w1◦" in screen_text(app) and "w3•" in screen_text(app)
 
-    drive_screen(look, RunScreen(run, Path("r"), lambda key: None))
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))

@@ -30,6 +30,7 @@ class Answering:
         for token in view.tokens:  # it goes on
             self.tally.add(token)
         self._before = self.tally.tokens
+        self._kept = False
 
     def take(self, events: list[Event]) -> list[Token]:
         """Count what came; its tokens."""
@@ -55,7 +56,7 @@ class Answering:
 
     def keep(self, dialogue: Dialogue) -> Reply | None:
         """Make it a part of the dialogue; the reply, None if it did not come to its end."""
-        request, end = self.feed.request, self.finished
+        request, end, self._kept = self.feed.request, self.finished, True
         if end is None:
             dialogue.cut(self.exchange, request, self.partial)
             return None
@@ -65,6 +66,8 @@ class Answering:
 
     def leave(self, dialogue: Dialogue) -> None:
         """Nobody waits for the rest: what has come is kept."""
+        if self._kept:
+            return
         with suppress(OutOfResources):  # the dialogue knows that it is not saved
             dialogue.record(self.take(self.feed.take()))
         self.keep(dialogue)

@@ -37,10 +37,10 @@ class LedlocalApp(Application):
     """A model, a conversation, and what is seen of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f4", "settings", "settings"),
-        Binding("f5", "conversations", "conversations"),
+        Binding("f4", "settings", "setup"),
+        Binding("f5", "conversations", "history"),
         Binding("f6", "models", "models", priority=True),
-        Binding("f7", "runs", "runs"),
+        Binding("f7", "runs", "runs", priority=True),
     ]
 
     def __init__(self, start: Callable[[str | None], Engine], settings: Settings, conversation: Conversation,
@@ -84,7 +84,7 @@ class LedlocalApp(Application):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
         below = next(screen for screen in reversed(self.screen_stack) if not isinstance(screen, CommandPalette))
-        idle = below is self.chat and self.chat.answering is None
+        idle = below is self.chat and not self.chat.busy
         if action == "duel":
             return idle and self.engine is not None and self.chat.dialogue is not None and bool(
                 self.chat.dialogue.conversation.turns)
@@ -111,6 +111,12 @@ class LedlocalApp(Application):
             self.engine.close()
             self.engine = None
 
+    def engine_lost(self) -> bool:
+        """Whether none runs; one that died while nobody asked it anything is dropped."""
+        if self.engine is not None and self.engine.died:
+            self.drop_engine()
+        return self.engine is None
+
     @on(EngineLoaded)
     async def engine_loaded(self, event: EngineLoaded) -> None:
         """A dialogue begins, or goes on with a new engine."""
@@ -131,8 +137,10 @@ class LedlocalApp(Application):
 
     def action_duel(self) -> None:
         """Answer the last message in two ways, beside the conversation."""
-        dialogue = self.chat.dialogue
-        if dialogue is not None and self.engine is not None:
+        dialogue, died = self.chat.dialogue, self.engine and self.engine.died
+        if self.engine_lost():
+            self.chat.say(f"{died or 'no engine runs'}\nctrl+r loads the model again")
+        elif dialogue is not None and self.engine is not None:
             message = dialogue.conversation.turns[-1].user
             self.push_screen(Duel(self.engine, dialogue.settings, message, dialogue.again_with))
 
@@ -170,6 +178,8 @@ class LedlocalApp(Application):
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
         found = [(one.name, f"{one.name}  {readable(one.size)}  {one.origin}") for one in here]
         self.chat.say("")
+        if not self.check_action("models", ()):  # something else has begun meanwhile
+            return
         for sentence in unreadable:
             self.notify(safe_line(sentence), markup=False)
         name = await self.push_screen_wait(Picker("Talk to a model, or type a path or user/repo[:quant]", found,
@@ -183,15 +193,17 @@ class LedlocalApp(Application):
     @work
     async def action_runs(self) -> None:
         """Look at a run of `ledlocal eval`, finished or growing."""
-        found = [(str(path), str(path)) for folder in (Path("runs"), Path()) for path in runs_in(folder)]
+        here = await asyncio.to_thread(lambda: [*runs_in(Path("runs")), *runs_in(Path())])
+        if not self.check_action("runs", ()):
+            return
+        found = [(str(path), str(path)) for path in here]
         name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found, free=True))
         if name is not None:
             try:
-                run = KeptRun(user_path(name))
+                path = user_path(name)
+                self.push_screen(RunScreen(KeptRun(path), path))
             except LedlocalError as error:
                 self.chat.say(str(error))
-            else:
-                self.push_screen(RunScreen(run, Path(name)))
 
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:

@@ -19,6 +19,10 @@ GARBAGE = 20_000
 """New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
 walks through all tokens of a long reply."""
 
+HANDLED = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTERM,
+           signal.SIGHUP)
+"""Signals that Textual, or we, take and Textual does not give back."""
+
 
 class Application(App[None]):
     """Ends with Ctrl-Q; with a signal it ends as well, and its return code says so."""
@@ -38,11 +42,23 @@ class Application(App[None]):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, partial(self.exit, return_code=128 + number))
 
+    def show(self) -> None:
+        """Run it, and put back what it takes for itself."""
+        before, threshold = {number: signal.getsignal(number) for number in HANDLED}, gc.get_threshold()
+        try:
+            self.run()
+        finally:
+            gc.set_threshold(*threshold)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         """Textual's own, and every key of the screen in front."""
         yield from super().get_system_commands(screen)
+        seen = {"quit", "command_palette"}
         for binding, node in offered(screen):
-            if binding.action not in ("quit", "command_palette"):
+            if (name := binding.action.rpartition(".")[2]) not in seen:
+                seen.add(name)
                 yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
                                     partial(self.run_action, binding.action, node))
 

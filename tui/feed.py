@@ -23,9 +23,19 @@ class Feed:
         self.began: float | None = None
         """When the prompt was read and tokens began to come, on the clock of time.monotonic."""
         self._engine = engine
+        self._cancelled = False
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._done = threading.Event()
         threading.Thread(target=self._read, name="events of a request", daemon=True).start()
+
+    def cancel(self) -> None:
+        """End it soon, with whatever else its engine is asked."""
+        self._cancelled = True
+        self._engine.cancel()
+
+    def comes_from(self, engine: Engine | None) -> bool:
+        """Whether this engine serves it."""
+        return self._engine is engine
 
     def take(self) -> list[Event]:
         """What has come since the last time."""
@@ -41,6 +51,8 @@ class Feed:
             for event in self._engine.generate(self.request):
                 if isinstance(event, Started):
                     self.began = time.monotonic()
+                    if self._cancelled:  # before the engine knew of the request
+                        self._engine.cancel()
                 self._events.put(event)
         except LedlocalError as error:
             self.error = error

@@ -40,17 +40,19 @@ class KeptRun:
         began = False
         try:
             while not self._left.is_set():
-                if self._follower.replaced:
+                found = self._follower.more()
+                if found is None:
                     self._news.put(Anew())
                     began = False
-                some = False
-                for record in self._follower.more():
+                    continue
+                for record in found:
                     self._news.put(record)
-                    some = True
-                if not some and not began:  # what was there is read; what comes now is somebody's work
+                if not found and not began:  # what was there is read; what comes now is somebody's work
                     self._news.put(Began())
                     began = True
-                if not some:
+                if not found:
                     self._left.wait(POLL_S)
         except LedlocalError as error:
             self._news.put(Said(str(error)))
+        except Exception as error:  # the user is to know why nothing comes
+            self._news.put(Said(f"it cannot be read any more: {type(error).__name__}: {error}"))

@@ -33,7 +33,7 @@ class LiveRun:
         """What ended it early."""
         self._work = work
         self._news: SimpleQueue[News] = SimpleQueue()
-        self._cancel: Callable[[Key], None] | None = None
+        self._cancel: Callable[[Key], bool] | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
 
@@ -45,10 +45,9 @@ class LiveRun:
         """What came since the last time."""
         return [self._news.get() for _ in range(self._news.qsize())]
 
-    def cancel(self, key: Key) -> None:
-        """End a sample that is under way; the run will lack it until the same command asks again."""
-        if self._cancel is not None:
-            self._cancel(key)
+    def cancel(self, key: Key) -> bool:
+        """End a sample, if it is under way; the run will lack it until the same command asks again."""
+        return self._cancel is not None and self._cancel(key)
 
     def stop(self) -> None:
         """End the work; what is finished is kept."""
@@ -88,7 +87,7 @@ class LiveRun:
         """A sample is under way."""
         self._news.put(Heard(key, event))
 
-    def begin(self, cancel: Callable[[Key], None]) -> None:
+    def begin(self, cancel: Callable[[Key], bool]) -> None:
         """What is told from now on is this session's work."""
         self._cancel = cancel
         self._news.put(Began())

@@ -54,7 +54,8 @@ class LiveSample:
     """Monotonic seconds."""
     tokens: list[Token] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
-    ended: Finished | None = None
+    ended: Finished | Failed | None = None
+    """Failed: its engine died, and another one begins it again."""
 
     @property
     def seconds(self) -> float:
@@ -74,6 +75,8 @@ class RunState:
         self.plan, self.problems = plan, problems
         self.log: list[str] = []
         """Each with the time of day."""
+        self.generation = 0
+        """Rises when everything before is forgotten."""
         self.said = ""
         """By the evaluation, last."""
         self._forget()
@@ -102,10 +105,12 @@ class RunState:
                     self.samples[one.key] = one
                     self.progress.sampled(one)
                     self.touched.add((one.task, one.problem))
+                    self._say_if_whole(one)
                 case Score() if one.key not in self.scores:
                     self.scores[one.key] = one
                     self.progress.scored(one)
                     self.touched.add((one.task, one.problem))
+                    self._judged[one.task, one.problem] += 1
                     self._say_if_whole(one)
                 case Heard(key, event):
                     self._hear(key, event)
@@ -118,19 +123,21 @@ class RunState:
                     self._began = True
                 case Anew():
                     self._say("its files were replaced; reading them again")
+                    self.generation += 1
                     self._forget()
 
     def _say(self, text: str) -> None:
         self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    def _say_if_whole(self, score: Score) -> None:
+    def _say_if_whole(self, one: Sample | Score) -> None:
         """What a problem came to, once it has all samples of all methods; not of those that were there before."""
-        self._judged[score.task, score.problem] += 1
-        if self._began and self._judged[score.task, score.problem] == len(self.plan.arms) * self.plan.samples:
-            reading = self.reading
-            problem = next(one for one in self.problems[score.task] if one.id == score.problem)
-            self._say(f"{score.task} {score.problem}: " + ", ".join(
-                f"{reading.name(arm)} {reading.count(score.task, problem, arm)}" for arm in self.plan.arms))
+        total = len(self.plan.arms) * self.plan.samples
+        if not self._began or self._judged[one.task, one.problem] < total:
+            return
+        problem, reading = next(asked for asked in self.problems[one.task] if asked.id == one.problem), self.reading
+        if len(reading.all_said(one.task, problem)) == total:
+            self._say(f"{one.task} {one.problem}: " + ", ".join(
+                f"{reading.name(arm)} {reading.count(one.task, problem, arm)}" for arm in self.plan.arms))
 
     def _hear(self, key: Key, event: Underway) -> None:
         if isinstance(event, Started):
@@ -140,4 +147,4 @@ class RunState:
             live.tokens.append(event)
             live.tally.add(event)
         elif isinstance(event, Finished | Failed) and key in self.under_way:
-            self.under_way.pop(key).ended = event if isinstance(event, Finished) else None
+            self.under_way.pop(key).ended = event

@@ -11,9 +11,9 @@ from ledlocal.methods.led import explore
 from ledlocal.values.events import Token
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tally:
-    """Counts and series of a reply. Series have one place per token, in the order of the tokens."""
+    """Counts and series of a reply; each is itself, equal numbers or not. Series have one place per token, in order."""
 
     thinking: int = 0
     answer: int = 0

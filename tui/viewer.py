@@ -22,6 +22,6 @@ class Viewer(Application):
 
     def show(self) -> None:
         """Run until then. Raises SystemExit where a signal ended it."""
-        self.run()
+        super().show()
         if self.return_code:
             raise SystemExit(self.return_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,6 @@ from ledlocal.values.errors import BadInput
 if TYPE_CHECKING:
     from ledlocal.chat import Chat
     from ledlocal.reply import Engine
-    from ledlocal_tui.app import LedlocalApp
-
-_HANDLED = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTERM,
-            signal.SIGHUP)
-"""Signals that the screen takes for itself and does not give back."""
 
 
 @click.command(cls=Configured)
@@ -42,7 +36,7 @@ def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
 
     app = LedlocalApp(start, settings, setup.conversation, setup.path)
     try:
-        _show(app)
+        app.show()
     finally:
         app.drop_engine()
     sys.exit(app.return_code)
@@ -54,7 +48,7 @@ def go_on(start: Callable[[str | None], Engine], chat: Chat, engine: Engine) -> 
 
     app = LedlocalApp.going_on(start, chat, engine)
     try:
-        _show(app)
+        app.show()
         if app.return_code and app.return_code > 128:  # a signal
             sys.exit(app.return_code)
         with chat.console.waiting("loading"):
@@ -63,13 +57,3 @@ def go_on(start: Callable[[str | None], Engine], chat: Chat, engine: Engine) -> 
         app.drop_engine()
         raise
     return app.engine
-
-
-def _show(app: LedlocalApp) -> None:
-    """Run it, and put the signals' handlers back."""
-    before = {number: signal.getsignal(number) for number in _HANDLED}
-    try:
-        app.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -68,11 +68,11 @@ class Observer(Protocol):
     def heard(self, key: Key, event: Underway) -> None:
         """A sample is under way, or no more; called from any thread."""
 
-    def begin(self, cancel: Callable[[Key], None]) -> None:
+    def begin(self, cancel: Callable[[Key], bool]) -> None:
         """What is told from now on is this session's work.
 
-        `cancel` ends a sample that is under way, from any thread: nothing of it is kept, so that what a person thinks
-        of a sample decides no number, and the run lacks it until another session asks again.
+        `cancel` ends a sample, from any thread, and says whether it is under way: nothing of it is kept, so that what
+        a person thinks of a sample decides no number, and the run lacks it until another session asks again.
         """
 
     def tick(self) -> None:
@@ -149,11 +149,13 @@ class Evaluation:
                 self._folder.append(TIMINGS, [{"session_s": took, "samples": len(new), "tokens": tokens,
                                                "tokens_per_s": tokens / took}])
 
-    def _cancel(self, key: Key) -> None:
+    def _cancel(self, key: Key) -> bool:
         number = self._under_way.get(key)
-        if number is not None and self._worker is not None:
-            self._cancelled.add(key)
-            self._worker.cancel_sample(number, key.sample)
+        if number is None or self._worker is None:
+            return False
+        self._cancelled.add(key)
+        self._worker.cancel_sample(number, key.sample)
+        return True
 
     def _missing(self) -> Iterator[Job]:
         """What is left to do in this session."""
@@ -274,6 +276,8 @@ class Evaluation:
             if isinstance(grade, Grade):
                 ready.append(score_of(sample, self._plan.grading, grade))
             elif wait or grade.done():
+                if wait:
+                    self._observer.tick()
                 ready.append(score_of(sample, self._plan.grading, self._grader.grade_of(grade)))
             else:
                 later.append((sample, grade))

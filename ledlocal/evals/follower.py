@@ -25,8 +25,12 @@ PIECE = 1 << 24
 """Bytes at a time."""
 
 
+class _Replaced(Exception):
+    """Another file has taken the place of one that was read."""
+
+
 class _Tail(Generic[Record]):
-    """A file that grows by whole lines; another one may take its place."""
+    """A file that grows by whole lines."""
 
     def __init__(self, path: Path, kind: type[Record]) -> None:
         self._path = path
@@ -35,21 +39,17 @@ class _Tail(Generic[Record]):
         self.offset = self._lines = 0
         """Bytes that were read."""
 
-    @property
-    def replaced(self) -> bool:
-        """It is no more the file that was read."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return self._inode is not None
-        return self._inode not in (None, status.st_ino) or status.st_size < self.offset
-
     def more(self) -> Iterator[Record]:
-        """Some of what came since the last time. Raises BadInput naming a damaged line."""
+        """Some of what came since the last time. Raises _Replaced, or BadInput naming a damaged line."""
         if not self._path.exists():
+            if self._inode is not None:
+                raise _Replaced
             return
         with open_regular(self._path) as file:
-            self._inode = os.fstat(file.fileno()).st_ino
+            status = os.fstat(file.fileno())
+            if self._inode not in (None, status.st_ino) or status.st_size < self.offset:
+                raise _Replaced
+            self._inode = status.st_ino
             file.seek(self.offset)
             data = file.read(PIECE) + file.readline()
         whole = data[:data.rfind(b"\n") + 1]
@@ -67,22 +67,26 @@ class Follower:
         if not (path / PLAN).is_file():
             raise BadInput(f"{path} is no run: there is no {PLAN} in it")
         self.path, self.plan, self.problems = path, plan_of(path / PLAN), read_problems(path)
+        self._arms = {(arm.method, arm.temperature) for arm in self.plan.arms}
+        self._asked = {(task, problem.id) for task, asked in self.problems.items() for problem in asked}
         self._begin()
 
     def _begin(self) -> None:
         self._samples, self._scores = _Tail(self.path / SAMPLES, Sample), _Tail(self.path / SCORES, Score)
 
-    @property
-    def replaced(self) -> bool:
-        """What was read is out of date, as after `ledlocal grade`; `more` then begins anew."""
-        return self._samples.replaced or self._scores.replaced
+    def more(self) -> list[Sample | Score] | None:
+        """Some of the samples and scores that came since the last time; an empty list: that is all for now.
 
-    def more(self) -> Iterator[Sample | Score]:
-        """Some of the samples and scores that came since the last time; nothing: that is all for now.
-
-        A line that is half written waits. Raises BadInput naming a damaged one.
+        None: the files were replaced, as by `ledlocal grade`; what was read is out of date, and comes anew. A line that
+        is half written waits. Raises BadInput naming one that is damaged, or a sample that the plan does not ask for.
         """
-        if self.replaced:
+        try:
+            found: list[Sample | Score] = [*self._samples.more(), *self._scores.more()]
+        except _Replaced:
             self._begin()
-        yield from self._samples.more()
-        yield from self._scores.more()
+            return None
+        for one in found:
+            if (one.method, one.temperature) not in self._arms or (one.task, one.problem) not in self._asked:
+                raise BadInput(f"{self.path}: {one.task} {one.problem} with {one.method} at temperature "
+                               f"{one.temperature:g} is not in its {PLAN}")
+        return found

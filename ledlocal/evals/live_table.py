@@ -51,7 +51,7 @@ class LiveTable(Progress):
         self._live.transient = False
         self._live.start(refresh=True)
 
-    def begin(self, cancel: Callable[[Key], None]) -> None:
+    def begin(self, cancel: Callable[[Key], bool]) -> None:
         """What is told from now on is this session's work. A table cancels nothing."""
         self.start()
         self._shown_at = self._clock()

@@ -111,6 +111,7 @@ class RunFolder:
                 raise OutOfResources(f"cannot lock {path}: {error.strerror}") from None
             raise BadInput(f"{path}: another process works on this run") from None
         self._open: dict[str, int] = {}
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +119,8 @@ class RunFolder:
     def __exit__(self, *_exception: object) -> None:
         for descriptor in (*self._open.values(), self._lock):
             os.close(descriptor)
+        self._open.clear()
+        self._closed = True
 
     def samples(self) -> dict[Key, Sample]:
         """Every whole sample. Raises BadInput naming a damaged line."""
@@ -129,6 +132,8 @@ class RunFolder:
 
     def append(self, name: str, records: Iterable[Sample | Score | dict[str, Any]]) -> None:
         """Add lines and see them to the disk: all of them, or the file stays as it was. Raises OutOfResources."""
+        if self._closed:  # its numbers may be those of other files by now
+            raise ValueError(f"{self.path} is closed")
         text = to_records(records)
         path = self.path / name
         try:
@@ -168,8 +173,15 @@ class RunFolder:
 
 def runs_in(folder: Path) -> list[Path]:
     """The runs in a folder, the last one that was worked on first."""
-    found = [path.parent for path in folder.glob(f"*/{PLAN}")]
-    return sorted(found, key=lambda path: max(file.stat().st_mtime for file in path.iterdir()), reverse=True)
+    return sorted((path.parent for path in folder.glob(f"*/{PLAN}")), key=_worked_on, reverse=True)
+
+
+def _worked_on(run: Path) -> float:
+    """When the last sample was kept, or it was begun; 0 for one that cannot be looked at."""
+    for name in (SAMPLES, PLAN):
+        with contextlib.suppress(OSError):
+            return (run / name).stat().st_mtime
+    return 0.0
 
 
 def read_records(path: Path, kind: type[Record]) -> dict[Key, Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -11,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from ledlocal.dialogue import Dialogue, Exchange
+from ledlocal.models import DEMO
 from ledlocal.reply import Partial
 from ledlocal.safe_text import safe_line
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
@@ -18,7 +20,7 @@ from ledlocal.values.events import Notice, Prefilled, Started, Token
 from ledlocal_tui.answering import Answering, ids_of, look, text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
-from ledlocal_tui.screens.inspector import Fork, Inspector
+from ledlocal_tui.screens.inspector import Fork, Inspector, first_fork
 from ledlocal_tui.screens.layout import ChatLayout
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
@@ -46,6 +48,8 @@ class ChatScreen(ChatLayout):
         Binding("f3", "app.duel", "duel"),
     ]
     answering: reactive[Answering | None] = reactive(None, bindings=True)
+    _asking = False
+    """A message is about to be sent."""
 
     def on_mount(self) -> None:
         """Ready for a model."""
@@ -54,7 +58,7 @@ class ChatScreen(ChatLayout):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that would do nothing now are not offered."""
-        busy = self.answering is not None
+        busy = self.busy
         turns = self.dialogue.conversation.turns if self.dialogue else ()
         if action in ("stop", "answer_now"):
             return busy
@@ -66,12 +70,19 @@ class ChatScreen(ChatLayout):
             return self.dialogue is None or self.dialogue.settings.detail != "all"
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
+    @property
+    def busy(self) -> bool:
+        """A message is being answered, or about to be."""
+        return self.answering is not None or self._asking
+
     async def begin(self, dialogue: Dialogue) -> None:
         """A model is loaded."""
         first, self.dialogue = self.dialogue is None, dialogue
         self.say("")
         if first:
             await self.show_conversation()
+        if Path(dialogue.loaded.model.path) == DEMO:
+            self.query_one(Prompt).placeholder = "A number puzzle, one per conversation: Use 3, 4, 5 and 7 to make 30."
         self.say_notices(*dialogue.loaded.notices)
         self.show_status()
         self.refresh_bindings()
@@ -79,14 +90,21 @@ class ChatScreen(ChatLayout):
     @on(Submitted)
     async def ask(self, event: Submitted) -> None:
         """Answer what the user typed."""
-        if self.dialogue is None or self.answering is not None:
-            self.query_one(Prompt).text = event.text
+        if self.dialogue is None or self.busy:
+            self.query_one(Prompt).give_back(event.text)
             self.say("the model is not ready" if self.dialogue is None else "it answers; ctrl+c stops it")
             return
         await self.answer(self.dialogue.new(event.text))
 
     async def answer(self, exchange: Exchange, view: TurnView | None = None) -> None:
         """Have a message answered, below `view` if it goes on with what is there."""
+        self._asking = True  # before anything is waited for: another key may come meanwhile
+        try:
+            await self._ask_engine(exchange, view)
+        finally:
+            self._asking = False
+
+    async def _ask_engine(self, exchange: Exchange, view: TurnView | None) -> None:
         assert self.dialogue is not None
         if view is None:  # whatever comes of it: there is a view for every turn
             view = TurnView(replace(exchange.turn, answer="", thinking=""))
@@ -136,22 +154,25 @@ class ChatScreen(ChatLayout):
     async def _end(self, now: Answering) -> None:
         """The reply has ended, by itself or not."""
         assert self.dialogue is not None
-        self.answering = None
         reply = now.keep(self.dialogue)
+        error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
+        if reply is not None:
+            self._save()  # before anything is waited for
+        await now.view.finish(str(error) if reply is None else reply.statistics())
+        self.answering = None
         if reply is None:
-            error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
-            await now.view.finish(str(error))
-            self._failed(error)
-            return
-        await now.view.finish(reply.statistics())
+            self._failed(error, now.feed)
         self.show_status()
+        self.refresh_bindings()
+
+    def _save(self) -> None:
+        assert self.dialogue is not None
         try:
             self.dialogue.save()
             if self.dialogue.trace is not None:
                 self.dialogue.trace.sync()
         except OutOfResources as failed:
             self.say(str(failed))
-        self.refresh_bindings()
 
     def _record(self, tokens: list[Token]) -> None:
         """Into the chat's trace, if it has one; a reply that cannot be recorded ends, as in the chat."""
@@ -168,18 +189,19 @@ class ChatScreen(ChatLayout):
             self.answering.leave(self.dialogue)
             self.set_reactive(ChatScreen.answering, None)
 
-    def _failed(self, error: LedlocalError) -> None:
-        if isinstance(error, EngineDied):
+    def _failed(self, error: LedlocalError, feed: Feed) -> None:
+        if isinstance(error, EngineDied) and not feed.comes_from(self.app.engine):
+            self.say(f"{error}; another one was wanted meanwhile")
+        elif isinstance(error, EngineDied):
             self.app.drop_engine()
             self.say(f"{error}\nthe conversation is kept; ctrl+r loads the model again")
         else:
             self.say(str(error))
-        self.refresh_bindings()
 
     def action_stop(self) -> None:
         """End the reply; what was said of it stays."""
-        if self.app.engine is not None:
-            self.app.engine.cancel()
+        if self.answering is not None:
+            self.answering.feed.cancel()
 
     def action_answer_now(self) -> None:
         """End the thinking."""
@@ -210,23 +232,23 @@ class ChatScreen(ChatLayout):
 
     async def action_again(self) -> None:
         """Answer the last message again; while no engine runs, load one."""
-        if self.app.engine is None:
+        if self.app.engine_lost():
             self.say("loading ...")
             self.app.load()
-        elif self.dialogue is not None and self.dialogue.conversation.turns:
+        elif self.dialogue is not None and self.dialogue.conversation.turns and not self.busy:
+            self._asking = True
             await self.conversation.turns[-1].remove()
             await self.answer(self.dialogue.repeated())
 
     async def action_go_on(self) -> None:
         """Go on with the last answer where it was stopped."""
-        if self.dialogue is not None:
+        if self.dialogue is not None and not self.busy:
             await self.answer(self.dialogue.continued(), self.conversation.turns[-1])
 
     async def action_inspect(self) -> None:
         """Look at the last reply token by token."""
         if view := self.conversation.last_said:
-            first = next((i for i, token in enumerate(view.tokens) if token.explored), 0)
-            await self._inspect(view, first)
+            await self._inspect(view, first_fork(view.tokens))
 
     @on(TokenText.Picked)
     async def inspect_picked(self, event: TokenText.Picked) -> None:
@@ -255,6 +277,7 @@ class ChatScreen(ChatLayout):
 
     async def action_start_over(self) -> None:
         """A new conversation."""
-        if self.dialogue is not None:
+        if self.dialogue is not None and not self.busy:
             self.dialogue.start_over()
+            self.say("")
             await self.show_conversation()

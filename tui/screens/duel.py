@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -42,6 +44,9 @@ class Duel(Screen[None]):
         super().__init__()
         self._engine, self._settings, self._message, self._ask = engine, settings, message, ask
         self._attempt = 0
+        self._round = 0
+        """Rises with whatever makes earlier verdicts worthless."""
+        self._verdicts: SimpleQueue[tuple[int, Sequence[Grade | None], str]] = SimpleQueue()
         self._judged = True
 
     def compose(self) -> ComposeResult:
@@ -70,19 +75,21 @@ class Duel(Screen[None]):
         """Enter in a field; a known answer alone needs no new replies."""
         if event.input.id == "known" and all(side.finished for side in self.sides):
             self._judged = False
+            self._round += 1
         else:
             self.action_run()
 
     def action_run(self) -> None:
         """Ask both."""
-        self.action_stop()
         try:
             requests = [self._ask(variant(self._settings, side.words), self._attempt) for side in self.sides]
         except LedlocalError as error:
             self._say(str(error))
             return
+        self.action_stop()
         self._say("")
         self._judged = False
+        self._round += 1
         for side, request in zip(self.sides, requests, strict=True):
             side.begin(Feed(self._engine, request))
 
@@ -113,21 +120,28 @@ class Duel(Screen[None]):
             parted = common < min(lengths) or (len({*lengths}) > 1 and left.ended and right.ended)
             for side, length in zip(self.sides, lengths, strict=True):
                 side.text.mark(common, common if parted and common < length else None)
+        while not self._verdicts.empty():
+            self._show_verdict(*self._verdicts.get())
         if not self._judged and left.finished and right.finished:
             self._judged = True
-            self._judge(self.query_one("#known", Input).value.strip(), left.finished.answer, right.finished.answer)
+            if "cancelled" in (left.finished.finish, right.finished.finish):
+                self._say("not judged: stopped")
+                return
+            known = self.query_one("#known", Input).value.strip()
+            answers = left.finished.answer, right.finished.answer
+            # a daemon: a grader may take its time, and nobody waits for it when the screen is left
+            threading.Thread(target=self._judge, args=(self._round, known, answers), daemon=True).start()
 
-    @work(thread=True, exclusive=True, group="judge")
-    def _judge(self, known: str, *answers: str) -> None:
-        """A grader may take its time."""
+    def _judge(self, number: int, known: str, answers: Sequence[str]) -> None:
         try:
-            grades = judge(self._message, known, answers)
+            grades: Sequence[Grade | None] = judge(self._message, known, answers) or (None, None)
+            self._verdicts.put((number, grades, yardstick(self._message, known)))
         except LedlocalError as error:
-            self.app.call_from_thread(self._say, str(error))
-        else:
-            self.app.call_from_thread(self._show_grades, grades or [None, None], yardstick(self._message, known))
+            self._verdicts.put((number, (None, None), str(error)))
 
-    def _show_grades(self, grades: list[Grade | None], by: str) -> None:
-        self._say(by)
+    def _show_verdict(self, number: int, grades: Sequence[Grade | None], words: str) -> None:
+        if number != self._round:  # of answers that are no more there
+            return
+        self._say(words)
         for side, grade in zip(self.sides, grades, strict=True):
             side.grade = grade

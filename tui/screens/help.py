@@ -19,11 +19,18 @@ LEGEND = """\
 
 thinking, answer   tokens of each
 layers             tokens/s with every thinking token looked into (ctrl+l), and with forks alone
-explored, changed  how often ◦ or •, and their share of the thinking tokens
+explored, changed  how often ◦ or •, and their share of the tokens that may explore
 entropy            of the final layer over the whole vocabulary, in nats
 mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
-depth              how many layers the chosen mixture has, 0: the final one alone"""
+depth              how many layers the chosen mixture has, 0: the final one alone
+
+In the view of a token (f2):
+coin               at p_top1 or above it explores
+draw               decides among the candidates
+L12, L10 ...       what each layer gives the candidates, the final one first; H: entropy of the mixture down to it
+◀ mixed to here    drawn from the mean of the layers down to this one; ◀ largest: it would have been
+▸                  the candidate that f goes on with"""
 
 
 class HelpScreen(ModalScreen[None]):

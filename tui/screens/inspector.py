@@ -177,6 +177,11 @@ class Inspector(Screen[Fork | None]):
         else:
             self._say(f"saved {len(tokens)} tokens in {path}, in the current folder")
 
+    def on_unmount(self) -> None:
+        """A look that nobody waits for would keep the next message waiting."""
+        if self._looking is not None:
+            self._looking[1].cancel()
+
     def action_project(self) -> None:
         """Have the token's layers looked at: its prefix is read again."""
         if self._project is not None and self._looking is None:

@@ -11,8 +11,9 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from ledlocal.safe_text import safe_line
+from ledlocal.values.events import Failed
 from ledlocal_tui.run_state import LiveSample
-from ledlocal_tui.screens.inspector import Inspector
+from ledlocal_tui.screens.inspector import Inspector, first_fork
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.widgets.token_text import TokenText
@@ -52,12 +53,11 @@ class LiveSampleScreen(Screen[None]):
     def action_inspect(self) -> None:
         """Token by token, as far as it is."""
         if self._live.tokens:
-            first = next((i for i, token in enumerate(self._live.tokens) if token.explored), 0)
-            self.app.push_screen(Inspector(self._live.tokens, first, None))
+            self.app.push_screen(Inspector(self._live.tokens, first_fork(self._live.tokens), None))
 
     def _draw(self) -> None:
         live, key = self._live, self._live.key
-        state = live.ended.finish if live.ended else "under way" if live.tokens else "begins"
+        state = _state(live)
         self.query_one("#status", Static).update(safe_line(
             f"{key.task} {key.problem} · {key.method} @ {key.temperature:g} · sample {key.sample} · {state}"))
         new = live.tokens[self._shown:]
@@ -70,3 +70,9 @@ class LiveSampleScreen(Screen[None]):
                 scroll.scroll_end(animate=False)
             self.query_one(ExplorationPane).show_progress(live.seconds, live.speed, new[-1].phase == "thinking")
             self.query_one(ExplorationStrip).show_progress(live.speed)
+
+
+def _state(live: LiveSample) -> str:
+    if isinstance(live.ended, Failed):
+        return "its engine died; another one begins it again"
+    return live.ended.finish if live.ended else "under way" if live.tokens else "begins"

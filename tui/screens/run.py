@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import ClassVar, Protocol, cast
 
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Log, Markdown, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Markdown, RichLog, Static, TabbedContent, TabPane
 
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.plot_text import terminal
 from ledlocal.evals.progress import duration
 from ledlocal.evals.reading import shortened
 from ledlocal.evals.report import report_so_far
-from ledlocal.evals.run_folder import Key
+from ledlocal.evals.run_folder import Key, Sample, Score
 from ledlocal.evals.summary import Cell, cells
 from ledlocal.evals.task import Problems
 from ledlocal.safe_text import safe_line, safe_text
@@ -60,7 +64,7 @@ class RunScreen(Screen[None]):
             ("tasks", "running", "problems", "curves", "report", "log"), 1)),
     ]
 
-    def __init__(self, run: Run, folder: Path, cancel: Callable[[Key], None] | None = None) -> None:
+    def __init__(self, run: Run, folder: Path, cancel: Callable[[Key], bool] | None = None) -> None:
         """`cancel` ends a sample that is under way; None: this run is somebody else's."""
         super().__init__()
         self._run, self._folder, self._cancel = run, folder, cancel
@@ -68,8 +72,10 @@ class RunScreen(Screen[None]):
         self._listed: dict[Key, LiveSample] = {}
         """In the table: one of them may just have ended, and is opened all the same."""
         self._logged = 0
-        self._drawn: dict[str, tuple[int, int]] = {}
-        """What curves and report were made of: whole problems and columns."""
+        self._drawn: dict[str, tuple[int, ...]] = {}
+        """What curves and report were made of."""
+        self._making = False
+        self._made: SimpleQueue[tuple[str, str]] = SimpleQueue()
 
     def compose(self) -> ComposeResult:
         """A line of numbers, and a tab for each way to look."""
@@ -86,7 +92,7 @@ class RunScreen(Screen[None]):
             with TabPane("5 Report", id="report"), VerticalScroll():
                 yield Markdown("", id="report-text", open_links=False)
             with TabPane("6 Log", id="log"):
-                yield Log(id="log-text", highlight=False)
+                yield RichLog(id="log-text", wrap=True)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -117,8 +123,11 @@ class RunScreen(Screen[None]):
         """The tab in front."""
         return self.query_one(TabbedContent).active if self.is_mounted else ""
 
-    def action_leave(self) -> None:
+    @work
+    async def action_leave(self) -> None:
         """Back; a live run ends, and the same command goes on with it."""
+        self.query_one("#status", Static).update("ending ...")
+        await asyncio.to_thread(self._run.stop)
         self.dismiss(None)
 
     def action_tab(self, name: str) -> None:
@@ -130,7 +139,7 @@ class RunScreen(Screen[None]):
     @on(TabbedContent.TabActivated)
     def turned(self) -> None:
         """The tab in front has the keys."""
-        inside = self.query_one(f"#{self.shows}", TabPane).query("Sheet, VerticalScroll, Log")
+        inside = self.query_one(f"#{self.shows}", TabPane).query("Sheet, VerticalScroll, RichLog")
         inside.first().focus()
         self._draw()
         self.refresh_bindings()
@@ -138,10 +147,12 @@ class RunScreen(Screen[None]):
     def action_cancel(self) -> None:
         """End the sample that is pointed at."""
         name = self.query_one("#running-sheet", Sheet).pointed
-        if name is not None and self._cancel is not None:
-            self._cancel(cast(Key, name))
-            self.app.notify("cancelled: nothing of it is kept; the run lacks it until the same command asks again",
-                            markup=False)
+        if name is None or self._cancel is None:
+            return
+        key = cast(Key, name)
+        which = safe_line(f"{key.task} {key.problem}, {key.method} @ {key.temperature:g}, sample {key.sample}")
+        self.app.notify(f"{which} is cancelled: nothing of it is kept; the run lacks it until the same command asks "
+                        "again" if self._cancel(key) else f"{which} has just ended", markup=False)
 
     @on(DataTable.RowSelected)
     def open(self, event: DataTable.RowSelected) -> None:
@@ -160,10 +171,11 @@ class RunScreen(Screen[None]):
         under_way = bool(self.state.under_way)
         self.state.take(self._run.take())
         self._draw_status()
-        log = self.query_one("#log-text", Log)
+        log = self.query_one("#log-text", RichLog)
         for line in self.state.log[self._logged:]:
-            log.write_line(safe_line(line))
+            log.write(Text(safe_line(line)))
         self._logged = len(self.state.log)
+        self._show_made()
         match self.shows:
             case "tasks":
                 _, *rows = self.state.progress.rows()
@@ -203,35 +215,37 @@ class RunScreen(Screen[None]):
         touched.clear()
 
     def _draw_slowly(self, name: str) -> None:
-        """Curves and report take seconds where a run is large: in a thread, once for each problem that became whole."""
-        state = self.state.progress.whole, self.size.width
-        if self._drawn.get(name) != state:
-            self._drawn[name] = state
-            self._make(name, dict(self.state.samples), dict(self.state.scores))
+        """Curves and report take seconds where a run is large: in a thread, one after the other."""
+        state = self.state.generation, self.state.progress.whole, self.size.width if name == "curves" else 0
+        if self._drawn.get(name) != state and not self._making:
+            self._drawn[name], self._making = state, True
+            # a daemon: nobody waits for it when the screen is left
+            threading.Thread(target=self._make, args=(name, dict(self.state.samples), dict(self.state.scores),
+                                                      max(40, self.size.width - 6)), daemon=True).start()
 
-    @work(thread=True, exclusive=True, group="slow")
-    def _make(self, name: str, samples: dict[Key, object], scores: dict[Key, object]) -> None:
-        found = cells(self._run.plan, self._run.problems, samples, scores)  # type: ignore[arg-type]
+    def _make(self, name: str, samples: dict[Key, Sample], scores: dict[Key, Score], columns: int) -> None:
+        found = cells(self._run.plan, self._run.problems, samples, scores)
         try:
-            text = self._curves(found) if name == "curves" else self._report(found)
-        except LedlocalError as error:
-            text = str(error)
-        self.app.call_from_thread(self._show, name, text)
+            text = self._curves(found, columns) if name == "curves" else report_so_far(
+                self._folder, self._run.plan, found)
+        except Exception as error:  # it is shown, whatever it is
+            text = str(error) if isinstance(error, LedlocalError) else f"{type(error).__name__}: {error}"
+        self._made.put((name, text))
 
-    def _curves(self, found: list[Cell]) -> str:
+    def _curves(self, found: list[Cell], columns: int) -> str:
         some = [cell for cell in found if any(cell.samples)]
         if not some:
             return "no problem has all its samples yet"
-        return "\n".join(terminal(self._run.plan, some, max(40, self.size.width - 6)))
+        return "\n".join(terminal(self._run.plan, some, columns))
 
-    def _report(self, found: list[Cell]) -> str:
-        return report_so_far(self._folder, self._run.plan, found)
-
-    def _show(self, name: str, text: str) -> None:
-        if name == "curves":
-            self.query_one("#curve-text", Static).update(safe_text(text))
-        else:
-            self.query_one("#report-text", Markdown).update(safe_text(text))
+    def _show_made(self) -> None:
+        while not self._made.empty():
+            name, text = self._made.get()
+            self._making = False
+            if name == "curves":
+                self.query_one("#curve-text", Static).update(safe_text(text))
+            else:
+                self.query_one("#report-text", Markdown).update(safe_text(text))
 
 
 def _running(live: LiveSample) -> list[str]:

@@ -30,9 +30,9 @@ class SettingsDrawer(ModalScreen[Settings | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "leave as it was"),
-        Binding("enter", "apply", "apply"),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", "field", key_display="↑ ↓"),
+        Binding("enter", "apply", "apply", priority=True),
+        Binding("up", "app.focus_previous", show=False, priority=True),
+        Binding("down", "app.focus_next", "field", key_display="↑ ↓", priority=True),
     ]
 
     def __init__(self, dialogue: Dialogue) -> None:

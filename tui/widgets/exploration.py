@@ -107,7 +107,7 @@ class ExplorationPane(Widget):
     def compose(self) -> ComposeResult:
         """Parts that draw themselves from the tally."""
         if self.tally is None:
-            yield Static("Nothing was said yet.", classes="hint")
+            yield Static("The next answer is counted here.", classes="hint")
             return
         yield Static(self._counts, id="counts", markup=False)  # a short reply may have ended before this is there
         yield Series(self.tally)

@@ -7,8 +7,8 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "f4", "f5", "f6", "ctrl+q", "escape", "ctrl+g", "ctrl+r",
-          "ctrl+n", "ctrl+l")
+_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "f4", "f5", "f6", "f7", "ctrl+q", "escape", "ctrl+g",
+          "ctrl+r", "ctrl+n", "ctrl+l")
 NARROW = 100
 """Columns below which there is no room for all."""
 

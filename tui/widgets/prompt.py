@@ -29,6 +29,11 @@ class Prompt(TextArea):
         self._at = 0
         """Which of them is shown; their number: none."""
 
+    def give_back(self, text: str) -> None:
+        """What could not be sent, to go on with."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
     def action_send(self) -> None:
         """Hand the message over."""
         text = self.text.strip()

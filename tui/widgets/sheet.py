@@ -42,10 +42,12 @@ class Sheet(DataTable[Text]):
     def put(self, rows: Mapping[RowName, Sequence[str]], *, only_these: bool = False) -> None:
         """Add or change rows; `only_these`: what is not among them goes."""
         if only_these:
-            wanted = {str(name) for name in rows}
+            wanted, pointed = {str(name) for name in rows}, str(self.pointed)
             for key in [key for key in self._shown if key not in wanted]:
                 self.remove_row(key)
                 del self._shown[key], self._names[key]
+            if pointed in self._shown:
+                self.move_cursor(row=self.get_row_index(pointed), animate=False, scroll=False)
         self._widen(rows.values())
         for name, cells in rows.items():
             key = str(name)

@@ -47,7 +47,7 @@ class TurnView(Vertical, Growing):
 
     @property
     def thought(self) -> TokenText | None:
-        """The thought as tokens; None if it was read from a file."""
+        """The thought as tokens, or what was added to it; None if all of it was read from a file."""
         return next(iter(self.query(".thought").results(TokenText)), None)
 
     @property
@@ -60,8 +60,11 @@ class TurnView(Vertical, Growing):
         self.tokens += tokens
         thoughts = [token for token in tokens if token.phase == "thinking"]
         answers = [token for token in tokens if token.phase == "answer"]
-        if thoughts and self.thought is not None:
+        if thoughts:
             self.remove_class("-thoughtless")
+            if self.thought is None:  # it goes on with one that was read from a file
+                await self.mount(TokenText(classes="thought"), after=self.query_one(".thought"))
+            assert self.thought is not None
             self.thought.extend(thoughts)
             self._name_thought()
         if answers:
@@ -86,5 +89,6 @@ class TurnView(Vertical, Growing):
     def _name_thought(self) -> None:
         count = len(self.thought.tokens) if self.thought is not None else 0
         sign = "▸" if self.has_class("-folded") else "▾"
-        text = f"{count} tokens" if count else f"{len(self.turn.thinking.split())} words"
+        words = len(self.turn.thinking.split())
+        text = " + ".join([f"{words} words"] * bool(words or not count) + [f"{count} tokens"] * bool(count))
         self.query_one(".thought-head", Static).update(f"{sign} thinking · {text}", layout=False)
