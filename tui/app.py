@@ -152,7 +152,7 @@ class LedlocalApp(Application):
         """Go on with a kept conversation."""
         dialogue = self.chat.dialogue
         assert dialogue is not None
-        kept = [(name, f"{name}  {first_words(name)}") for name in names()]
+        kept = [(name, first_words(name)) for name in names()]
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept))
         if name is not None:
             try:
@@ -168,7 +168,7 @@ class LedlocalApp(Application):
         unreadable: list[str] = []
         self.chat.say("looking for models ...")
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
-        found = [(one.name, f"{one.name}  {readable(one.size)}  {one.origin}") for one in here]
+        found = [(one.name, readable(one.size), one.origin) for one in here]
         self.chat.say("")
         for sentence in unreadable:
             self.notify(safe_line(sentence), markup=False)
@@ -183,7 +183,7 @@ class LedlocalApp(Application):
     @work
     async def action_runs(self) -> None:
         """Look at a run of `ledlocal eval`, finished or growing."""
-        found = [(str(path), str(path)) for folder in (Path("runs"), Path()) for path in runs_in(folder)]
+        found = [(str(path),) for folder in (Path("runs"), Path()) for path in runs_in(folder)]
         name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found, free=True))
         if name is not None:
             try:

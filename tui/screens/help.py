@@ -18,12 +18,12 @@ LEGEND = """\
 ◆  where the two sides of a duel part
 
 thinking, answer   tokens of each
-layers             tokens/s with every thinking token looked into (ctrl+l), and with forks alone
+layers             tokens/s with all looked into (ctrl+l), with forks alone
 explored, changed  how often ◦ or •, and their share of the thinking tokens
 entropy            of the final layer over the whole vocabulary, in nats
 mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
-depth              how many layers the chosen mixture has, 0: the final one alone"""
+depth              layers in the chosen mixture beside the final one"""
 
 
 class HelpScreen(ModalScreen[None]):

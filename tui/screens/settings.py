@@ -30,9 +30,9 @@ class SettingsDrawer(ModalScreen[Settings | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "leave as it was"),
-        Binding("enter", "apply", "apply"),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", "field", key_display="↑ ↓"),
+        Binding("enter", "apply", "apply", priority=True),
+        Binding("up", "app.focus_previous", show=False, priority=True),
+        Binding("down", "app.focus_next", "field", key_display="↑ ↓", priority=True),
     ]
 
     def __init__(self, dialogue: Dialogue) -> None:
@@ -78,7 +78,6 @@ class SettingsDrawer(ModalScreen[Settings | None]):
             raise BadInput(f"d: the model was loaded for a depth of {self._dialogue.depth}; start with --d")
         return settings
 
-    @on(Input.Submitted)
     def action_apply(self) -> None:
         """From the next answer on."""
         try:
