@@ -21,7 +21,7 @@ _NAMES = re.compile(r"terminal-\d+-")
 def picture(app: App[Any]) -> str:
     """The screen in front as SVG."""
     for field in app.screen.query("Input, TextArea"):
-        field.cursor_blink = False  # type: ignore[attr-defined]
+        field.cursor_blink, field._cursor_visible = False, True  # type: ignore[attr-defined]
     return _NAMES.sub("", app.export_screenshot(simplify=True)).replace("&#160;", "\N{NO-BREAK SPACE}")
 
 
@@ -29,6 +29,7 @@ async def compare(app: App[Any], pilot: Pilot[Any], name: str, out: Path) -> Non
     """With the picture of that name, or keep it; one that differs is left in `out`."""
     path = KEPT / f"{name}.svg"
     if RENEW:
+        picture(app)  # it has the cursor shown
         await pilot.pause(1)
         path.write_text(picture(app))
         return

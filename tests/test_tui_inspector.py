@@ -55,12 +55,12 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
         await pilot.press("p")
         assert shown(app, "#said") == "no explored token there"
         await pilot.press("n", "n")
-        await until(pilot, lambda: "token 3 · 7 shown" in screen_text(app) and "◀ mixed to here" in screen_text(app))
+        await until(pilot, lambda: "token 3 · 7 shown" in screen_text(app) and "◀ mix to here" in screen_text(app))
         text = screen_text(app)
         for words in ("token 3 · 7 shown · ␣wait · thinking",
                       "coin 0.250: explored, changed · draw 0.500",
                       "so       ▸␣wait", "L12   ▅ 0.600   ▂ 0.200   H 0.560",
-                      "L9    ▁ 0.000   ▄ 0.400   H 0.690 ◀ mixed to here"):
+                      "L9    ▁ 0.000   ▄ 0.400   H 0.690 ◀ mix to here"):
             assert words in text, words
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
@@ -211,8 +211,8 @@ def test_every_candidate_can_be_reached_at_80_columns() -> None:
             assert (grid.choice, grid.left) == (choice, left), key
         assert columns_of(line_with(app, "1 more ›"), "‹ 2", "␣wait", "한국어", "e\u0301te", "x␛", "▸⏎⏎", "1 more") == [
             0, 7, 17, 27, 37, 46, 56]
-        cells = ["▂ 0.220", "▂ 0.230", "▂ 0.240", "▃ 0.250", "▃ 0.260", "H 0.200 ◀ mixed to here"]
-        assert line_with(app, "mixed to here").split("   ") == ["L20", *cells]
+        cells = ["▂ 0.220", "▂ 0.230", "▂ 0.240", "▃ 0.250", "▃ 0.260", "H 0.200 ◀ mix to here"]
+        assert line_with(app, "mix to here").split("   ") == ["L20", *cells]
         await pilot.resize_terminal(120, 24)
         await until(pilot, lambda: "more ›" not in screen_text(app) and "longer …" in screen_text(app))
         assert (grid.room, grid.choice, grid.left) == (9, 6, 0)

@@ -196,10 +196,10 @@ def test_inspector(size: Size, look: Look) -> None:
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, Inspector))
         await pilot.press("n", "down")
-        await until(pilot, lambda: "◀ mixed to here" in screen_text(app))
+        await until(pilot, lambda: "◀ mix to here" in screen_text(app))
         assert fork.candidates is not None and fork.depth is not None
         coin, drawn = fork.u
-        line = next(line for line in screen_text(app).splitlines() if "◀ mixed to here" in line)
+        line = next(line for line in screen_text(app).splitlines() if "◀ mix to here" in line)
         assert f"L{fork.candidates.layers[fork.depth]} " in line
         assert f"{fork.candidates.posteriors[fork.depth][0]:.3f}" in line
         assert f"H {fork.candidates.entropy[fork.depth]:.3f}" in line

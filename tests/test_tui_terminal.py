@@ -67,7 +67,7 @@ def test_stopped_looked_at_and_forked(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("79 thinking + 15 answer tokens")
     tmux.type("F2")
     shown = tmux.wait_for("token 2 · 94 shown · 3 · thinking")
-    assert "coin 0.484: explored, same token" in shown and "H 1.281 ◀ mixed to here" in shown and "▸3" in shown
+    assert "coin 0.484: explored, same token" in shown and "H 1.281 ◀ mix to here" in shown and "▸3" in shown
     tmux.type("Down")
     tmux.wait_for("▸4")
     tmux.type("f")

@@ -160,7 +160,7 @@ class LedlocalApp(Application):
         """Go on with a kept conversation."""
         dialogue = self.chat.dialogue
         assert dialogue is not None
-        kept = [(name, f"{name}  {first_words(name)}") for name in names()]
+        kept = [(name, first_words(name)) for name in names()]
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept))
         if name is not None:
             try:
@@ -176,7 +176,7 @@ class LedlocalApp(Application):
         unreadable: list[str] = []
         self.chat.say("looking for models ...")
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
-        found = [(one.name, f"{one.name}  {readable(one.size)}  {one.origin}") for one in here]
+        found = [(one.name, readable(one.size), one.origin) for one in here]
         self.chat.say("")
         if not self.check_action("models", ()):  # something else has begun meanwhile
             return
@@ -196,7 +196,7 @@ class LedlocalApp(Application):
         here = await asyncio.to_thread(lambda: [*runs_in(Path("runs")), *runs_in(Path())])
         if not self.check_action("runs", ()):
             return
-        found = [(str(path), str(path)) for path in here]
+        found = [(str(path),) for path in here]
         name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found, free=True))
         if name is not None:
             try:

@@ -34,7 +34,7 @@ class Duel(Screen[None]):
         Binding("escape", "leave", "back"),
         Binding("enter", "run", "run", show=False),
         Binding("ctrl+c", "stop", "stop", priority=True),
-        Binding("ctrl+r", "other_seed", "other random numbers", priority=True),
+        Binding("ctrl+r", "other_seed", "other dice", priority=True),
         Binding("tab", "app.focus_next", "next field"),
     ]
 

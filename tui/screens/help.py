@@ -18,18 +18,18 @@ LEGEND = """\
 ◆  where the two sides of a duel part
 
 thinking, answer   tokens of each
-layers             tokens/s with every thinking token looked into (ctrl+l), and with forks alone
-explored, changed  how often ◦ or •, and their share of the tokens that may explore
+layers             tokens/s with all looked into (ctrl+l), with forks alone
+explored, changed  how often ◦ or •, and their share of tokens that may explore
 entropy            of the final layer over the whole vocabulary, in nats
 mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
-depth              how many layers the chosen mixture has, 0: the final one alone
+depth              layers in the chosen mixture beside the final one
 
 In the view of a token (f2):
-coin               at p_top1 or above it explores
-draw               decides among the candidates
-L12, L10 ...       what each layer gives the candidates, the final one first; H: entropy of the mixture down to it
-◀ mixed to here    drawn from the mean of the layers down to this one; ◀ largest: it would have been
+coin, draw         at p_top1 or above it explores; decides among candidates
+L12, L10 ...       what each layer gives the candidates, the final one first
+H                  entropy of the mixture down to a layer
+◀ mix to here    drawn from the mean of the layers down to this one
 ▸                  the candidate that f goes on with"""
 
 

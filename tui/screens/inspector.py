@@ -56,7 +56,7 @@ class Inspector(Screen[Fork | None]):
         Binding("l", "project", "look"),
         Binding("k", "layers(-1)", show=False),
         Binding("j", "layers(1)", "layers", key_display="j k"),
-        Binding("f", "branch", "fork here"),
+        Binding("f", "branch", "fork"),
         Binding("c", "copy", "copy"),
         Binding("s", "save", "save"),
         Binding("escape", "dismiss", "back"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -26,10 +27,14 @@ class Picker(ModalScreen[str | None]):
         Binding("up", "move(-1)", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, names: Sequence[tuple[str, str]], *, free: bool = False) -> None:
-        """`names`: each with a line to show; `free`: another name may be typed."""
+    def __init__(self, title: str, names: Sequence[tuple[str, ...]], *, free: bool = False) -> None:
+        """`names`: each with what is told of it; `free`: another name may be typed."""
         super().__init__()
-        self._title, self._names, self._free = title, names, free
+        self._title, self._free = title, free
+        cells = [[safe_line(cell) for cell in row] for row in names]
+        widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+        self._names = [(row[0], "  ".join(map(set_cell_size, told, widths)).rstrip())
+                       for row, told in zip(names, cells, strict=True)]
 
     def compose(self) -> ComposeResult:
         """A field and a list."""
@@ -53,7 +58,7 @@ class Picker(ModalScreen[str | None]):
         shown = [(name, line) for name, line in self._names if all(word in line.lower() for word in words)]
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(Content(safe_line(line)), id=str(self._names.index((name, line))))
+        options.add_options([Option(Content(line), id=str(self._names.index((name, line))))
                              for name, line in shown])
         options.highlighted = 0 if shown else None
 

@@ -35,7 +35,8 @@ from ledlocal_tui.widgets.sheet import Sheet
 TICK_S = 0.25
 GOLD_MOST = 24
 """Characters of a known answer in the table."""
-RUNNING_HEAD = ("problem", "method", "sample", "phase", "tokens", "explored", "changed", "tokens/s")
+RUNNING_HEAD = ("problem", "method", "#", "phase", "tokens", "explored", "changed", "/s")
+"""Short: everything is to be seen on 80 columns."""
 
 
 class Run(Protocol):

@@ -78,7 +78,6 @@ class SettingsDrawer(ModalScreen[Settings | None]):
             raise BadInput(f"d: the model was loaded for a depth of {self._dialogue.depth}; start with --d")
         return settings
 
-    @on(Input.Submitted)
     def action_apply(self) -> None:
         """From the next answer on."""
         try:

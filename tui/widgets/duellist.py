@@ -115,7 +115,9 @@ class Duellist(Vertical):
         return bool(events)
 
     def watch_grade(self) -> None:
-        """A verdict is there."""
+        """A verdict is there, or there is none any more."""
+        for name, correct in (("-right", True), ("-wrong", False)):
+            self.set_class(self.grade is not None and self.grade.correct is correct, name)
         if self.is_mounted and self.feed:
             self.show()
 

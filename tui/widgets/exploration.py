@@ -20,6 +20,15 @@ LABEL = 10
 """Columns before a value."""
 FORK_SHOWN = 6
 """Candidates of the last fork."""
+HINT = """\
+No answer came here yet.
+
+Here you will see what a reply's tokens
+were drawn from. Its text has signs:
+
+◦  explored, the same token came out
+•  explored, another token came out"""
+"""Before the first reply."""
 
 
 class Part(Widget):
@@ -83,7 +92,7 @@ class Fork(Part):
         drawn, dim = (self.get_visual_style(name, partial=True) for name in ("fork--drawn", "fork--dim"))
         lines = [Content(f"last fork {quoted(token.text, 16)} · token {token.i} · "
                          f"{'another' if token.changed else 'the same'}"),
-                 Content.styled(f"{'':{LABEL}}{'final':>6} {'drawn from':>12}", dim)]
+                 Content.styled(f"{'':{LABEL}}{'final':>6}  drawn from", dim)]
         for text, final, mixed, mark in candidates_of(token)[:FORK_SHOWN]:
             line = f"{quoted(text, LABEL - 2):{LABEL}}{final:6.3f} {mixed:6.3f} {bar(mixed, 5):5}{mark}"
             lines.append(Content.styled(line, drawn) if mark else Content(line))
@@ -107,7 +116,7 @@ class ExplorationPane(Widget):
     def compose(self) -> ComposeResult:
         """Parts that draw themselves from the tally."""
         if self.tally is None:
-            yield Static("The next answer is counted here.", classes="hint")
+            yield Static(HINT, classes="hint", markup=False)
             return
         yield Static(self._counts, id="counts", markup=False)  # a short reply may have ended before this is there
         yield Series(self.tally)

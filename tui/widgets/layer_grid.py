@@ -162,7 +162,7 @@ class LayerGrid(Widget):
         tail = f"H {candidates.entropy[layer]:.3f}"
         chosen = layer == token.depth
         if chosen:
-            tail += " ◀ mixed to here" if token.explored else " ◀ largest"
+            tail += " ◀ mix to here" if token.explored else " ◀ largest"
         line = f"L{candidates.layers[layer]:<{LABEL - 1}}{cells}{tail}"
         return Content.styled(line, self._style("chosen-layer")) if chosen else Content(line)
 

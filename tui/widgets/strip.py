@@ -8,6 +8,9 @@ from textual.widget import Widget
 from ledlocal_tui.bars import sparkline
 from ledlocal_tui.tally import Tally
 
+HINT = "In a reply:  ◦ explored, the same token came out\n             • explored, another token came out"
+"""Before the first reply."""
+
 
 class ExplorationStrip(Widget):
     """Counts, and confidence token by token."""
@@ -28,7 +31,7 @@ class ExplorationStrip(Widget):
     def render(self) -> str:
         """Both lines."""
         if self.tally is None:
-            return ""
+            return HINT
         t = self.tally
         came = (f"{t.thinking} + {t.answer} · {self._cost}" if self._cost else  # the whole line is 80 columns at most
                 f"{t.thinking} thinking + {t.answer} answer · {self._speed:.0f}/s")

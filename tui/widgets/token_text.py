@@ -15,7 +15,7 @@ from textual.strip import Strip
 from ledlocal.safe_text import safe_text
 from ledlocal.values.events import Token
 from ledlocal_tui.widgets.growing import Growing
-from ledlocal_tui.wrapping import Lines
+from ledlocal_tui.wrapping import Lines, Piece
 
 SAME, CHANGED = "◦", "•"
 """Behind an explored token: it came out the same as without exploring; another one was drawn."""
@@ -101,8 +101,13 @@ class TokenText(Growing):
         """One line of the text, what looks the same in one piece: every piece costs colour codes."""
         line = self._wrapped.lines[y] if y < len(self._wrapped.lines) else []
         segments = [Segment("".join(piece.text for piece in run), self.get_component_rich_style(f"token-text--{kind}"))
-                    for kind, run in groupby(line, lambda piece: self.kind(piece.token))]
+                    for kind, run in groupby(line, self._look)]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _look(self, piece: Piece) -> str:
+        """The space before a word is no part of what is underlined or reversed, unless it is all that there is."""
+        space = piece.text.isspace() and not self.tokens[piece.token].text.isspace()
+        return "plain" if space else self.kind(piece.token)
 
     def kind(self, index: int) -> str:
         """Which of the component classes a token has."""
