@@ -9,6 +9,7 @@ import pytest
 from evaluations import LED, STANDARD, problems, sample, score
 from fake_engine import FakeTerminal
 
+from ledlocal.evals.arm import Arm
 from ledlocal.evals.live_table import PLAIN_EVERY_S, PLAIN_FIRST_S, LiveTable
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.progress import duration
@@ -41,11 +42,18 @@ class Shown:
         self.clock = Clock()
         self.progress = LiveTable(PLAN, {"t": problems(3)}, Console(quiet=quiet), self.clock)
 
-    def done(self, problem: str, i: int, correct: bool | None = None, tokens: int = 12, cut: bool = False) -> None:
-        """A sample of led, 10 tokens of it thinking, and its score unless there is none yet."""
-        one = replace(sample(problem, i, LED, "length" if cut else "stop"), answer_tokens=tokens - 10)
+    def done(self, problem: str, i: int, correct: bool | None = None, tokens: int = 12, cut: bool = False,
+             arm: Arm = LED) -> None:
+        """A sample, 10 tokens of it thinking, and its score unless there is none yet."""
+        one = replace(sample(problem, i, arm, "length" if cut else "stop"), answer_tokens=tokens - 10)
         self.progress.sampled(one)
-        self.progress.scored(score(problem, i, correct, None))
+        self.progress.scored(score(problem, i, correct, None, arm))
+
+    def beside(self, *problems: str) -> None:
+        """The other method has these, none right."""
+        for problem in problems:
+            for i in range(2):
+                self.done(problem, i, False, arm=STANDARD)
 
     def row(self, n: int = 0) -> dict[str, str]:
         head, *rows = self.progress.rows()
@@ -69,6 +77,7 @@ def test_a_line_before_anything_is_done(shown: Shown) -> None:
 
 def test_numbers_of_a_line_by_hand(shown: Shown) -> None:
     """Problem 0: one of two right; problem 1: one wrong and cut, one without a grade; problem 2: one. 5 of 6 done."""
+    shown.beside("0", "1", "2")
     shown.progress.begin(no_cancel)
     shown.done("0", 0, True, tokens=20)
     shown.done("0", 1, False, tokens=30)
@@ -83,10 +92,26 @@ def test_numbers_of_a_line_by_hand(shown: Shown) -> None:
         "thinking": "10", "cut": "1",
         "tokens/s": "12",  # 100 in 8 s: 12.5, and Python rounds to even
         "left": "2 s"}  # 1.6 s each, one to come
-    assert shown.row(1)["done"] == "0/6" and shown.row(1)["left"] == "-"
+    assert shown.row(1)["done"] == "6/6" and shown.row(1)["left"] == ""
+    assert (shown.row(1)["pass@1"], shown.row(1)["pass@2"]) == ("0.0 %", "0.0 %")
+
+
+def test_methods_are_compared_on_the_problems_that_all_of_them_have(shown: Shown) -> None:
+    """led has two problems, one of them hard; standard only the easy one yet."""
+    shown.progress.begin(no_cancel)
+    for i in range(2):
+        shown.done("0", i, True)
+        shown.done("1", i, False)
+    assert shown.row()["pass@1"] == "-"
+    for i in range(2):
+        shown.done("0", i, True, arm=STANDARD)
+    assert (shown.row()["pass@1"], shown.row(1)["pass@1"]) == ("100.0 %", "100.0 %")
+    shown.beside("1")
+    assert (shown.row()["pass@1"], shown.row(1)["pass@1"]) == ("50.0 %", "50.0 %")
 
 
 def test_samples_of_earlier_sessions_do_not_count_for_speed(shown: Shown) -> None:
+    shown.beside("0", "1")
     for i in range(2):
         shown.done("0", i, True, tokens=1000)
     shown.clock.now += 500
@@ -118,6 +143,7 @@ def test_a_second_line_that_waited_for_the_first_is_not_charged_for_it(shown: Sh
 
 
 def test_a_line_that_is_through_has_nothing_left(shown: Shown) -> None:
+    shown.beside("0", "1", "2")
     shown.progress.begin(no_cancel)
     for problem in "012":
         for i in range(2):

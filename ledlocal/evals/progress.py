@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from ledlocal.evals.plan import Plan
@@ -35,14 +35,14 @@ class Tally:
     whole: set[str] = field(default_factory=set)
     """Problems that have all samples, one of them graded: short ones come first, and are no fair half."""
 
-    def pass_at_1(self) -> float | None:
-        """Mean over whole problems."""
-        shares = [sum(self.scores[problem]) / len(self.scores[problem]) for problem in self.whole]
+    def pass_at_1(self, problems: Collection[str]) -> float | None:
+        """Mean over some of its whole problems."""
+        shares = [sum(self.scores[problem]) / len(self.scores[problem]) for problem in problems]
         return sum(shares) / len(shares) if shares else None
 
-    def solved(self) -> float | None:
-        """Share of whole problems with a correct sample."""
-        return sum(any(self.scores[problem]) for problem in self.whole) / len(self.whole) if self.whole else None
+    def solved(self, problems: Collection[str]) -> float | None:
+        """Share of some of its whole problems that have a correct sample."""
+        return sum(any(self.scores[problem]) for problem in problems) / len(problems) if problems else None
 
 
 class Progress:
@@ -112,6 +112,10 @@ class Progress:
         elapsed = 0.0 if self._began is None else self._sampled_at - self._began
         return (self.total - self.done) * elapsed / new if new and elapsed else None
 
+    def _common(self, task: str) -> set[str]:
+        """Problems that are whole with every method: other ones would make the methods look different."""
+        return set.intersection(*(tally.whole for (name, *_), tally in self._tallies.items() if name == task))
+
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Cells of the table, the first one the names."""
         n = self._plan.samples
@@ -120,9 +124,10 @@ class Progress:
             new, complete = tally.done - tally.before, tally.done == tally.total
             elapsed = 0.0 if tally.began is None else (tally.last if complete else self._clock()) - tally.began
             speed = f"{tally.tokens / elapsed:.0f}" if elapsed and new else "-"
+            common = self._common(task)
             left = duration((tally.total - tally.done) * elapsed / new) if new else "-"
-            yield (task, method, f"{temperature:g}", f"{tally.done}/{tally.total}", _percent(tally.pass_at_1()),
-                   _percent(tally.solved()), f"{tally.thinking / tally.done:.0f}" if tally.done else "-",
+            yield (task, method, f"{temperature:g}", f"{tally.done}/{tally.total}", _percent(tally.pass_at_1(common)),
+                   _percent(tally.solved(common)), f"{tally.thinking / tally.done:.0f}" if tally.done else "-",
                    str(tally.truncated), speed, "" if complete else left)
 
     def lines(self) -> list[str]:
