@@ -164,11 +164,11 @@ def test_help_and_palette_have_every_key() -> None:
         await pilot.press("f1")
         await until(pilot, lambda: app.screen is app.chat)
         commands = {command.title for command in app.get_system_commands(app.screen)}
-        assert {"Duel", "Settings", "Conversations", "Models", "Fold", "Again", "Theme"} <= commands
+        assert {"Duel", "Setup", "History", "Models", "Fold", "Again", "Theme"} <= commands
         await pilot.press("ctrl+p")
         await pilot.pause(0.1)
         commands = {command.title for command in app.get_system_commands(app.chat)}
-        assert {"Duel", "Settings"} <= commands
+        assert {"Duel", "Setup"} <= commands
         await pilot.press(*"setup")
         await pilot.pause(0.5)
         await pilot.press("enter")

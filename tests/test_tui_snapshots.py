@@ -40,6 +40,7 @@ from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.screens.settings import SettingsDrawer
+from ledlocal_tui.widgets.keys import Keys
 
 SMALL, LARGE = (80, 24), (140, 40)
 BOTH = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "140x40"])
@@ -234,6 +235,7 @@ def test_duel(size: Size, look: Look) -> None:
 @ONE
 def test_settings(size: Size, look: Look) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app.chat.query_one(Keys).display = False  # below another screen it may be drawn or not
         await pilot.press("f4")
         await until(pilot, lambda: isinstance(app.screen, SettingsDrawer) and "k 8" in shown(app, "#effective"))
         assert app.screen.query_one("#field-think-temp", Input).value == "0.6"
@@ -254,6 +256,7 @@ def test_picker(size: Size, look: Look, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(app_module, "known", lambda _unreadable: iter(found))
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app.chat.query_one(Keys).display = False  # below another screen it may be drawn or not
         await pilot.press("f6")
         await until(pilot, lambda: isinstance(app.screen, Picker) and "HF cache" in screen_text(app))
         assert "1.83 GB" in screen_text(app) and "ollama:deepseek-r1:1.5b" in screen_text(app)
@@ -265,6 +268,7 @@ def test_picker(size: Size, look: Look, tmp_path: Path, monkeypatch: pytest.Monk
 @ONE
 def test_help(size: Size, look: Look) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app.chat.query_one(Keys).display = False  # below another screen it may be drawn or not
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "f4" in screen_text(app))
         await look(app, pilot)
