@@ -43,6 +43,7 @@ from ledlocal_tui.screens.settings import SettingsDrawer
 from ledlocal_tui.widgets.keys import Keys
 
 SMALL, LARGE = (80, 24), (140, 40)
+pytestmark = pytest.mark.slow
 BOTH = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "140x40"])
 ONE = pytest.mark.parametrize("size", [SMALL], ids=["80x24"])
 Size = tuple[int, int]

@@ -47,6 +47,7 @@ def test_a_conversation_from_start_to_end(tmux: Tmux, tmp_path: Path) -> None:
     assert '"content": "((5*4)+3)+7=30"' in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tmux", [("tui", 120, 36)], indirect=True)
 def test_stopped_looked_at_and_forked(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("countdown-rl3 · 0/512 tokens")
@@ -82,6 +83,7 @@ def test_stopped_looked_at_and_forked(tmux: Tmux, tmp_path: Path) -> None:
     assert "3◦" not in straight and '"thinking": "3*4=12' in straight and '"thinking": "4-3=1,1+5=6' in forked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tmux", [("chat", 80, 24)], indirect=True)
 def test_a_chat_goes_on_on_the_screen_and_comes_back(tmux: Tmux, tmp_path: Path) -> None:
     tmux.wait_for("Ctrl-D leaves")
