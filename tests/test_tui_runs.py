@@ -14,7 +14,7 @@ from screens import drive_screen, screen_text, shown, until
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
-from ledlocal.evals.evaluation import Observer
+from ledlocal.evals.observer import Observer
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.run_folder import PLAN, PROBLEMS, SAMPLES, SCORES, Key, Score, to_lines, to_records
 from ledlocal.values.errors import EngineDied

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from ledlocal.evals.evaluation import Observer, Underway
+from ledlocal.evals.observer import Observer, Underway
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.run_folder import Key, Sample, Score
 from ledlocal.evals.task import Problems

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ledlocal.evals.evaluation import Underway
+from ledlocal.evals.observer import Underway
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.progress import Progress
 from ledlocal.evals.reading import Reading

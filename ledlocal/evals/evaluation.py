@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from ledlocal.evals.arm import Arm
 from ledlocal.evals.grading import Grader
+from ledlocal.evals.observer import Observer
 from ledlocal.evals.plan import FROZEN_DATE, Plan
 from ledlocal.evals.run_folder import SAMPLES, SCORES, TIMINGS, Key, RunFolder, Sample, Score, to_records
 from ledlocal.evals.task import Asked, Grade, Problem, Task
@@ -24,8 +24,6 @@ from ledlocal.worker.client import Worker
 DEATHS = 3
 """Of the engine in a row without a finished sample: then it is not the machine's mood, and the run ends."""
 TICK_S = 0.2
-Underway = Prefilled | Started | Token | Finished | Failed
-"""Events of one sample. Failed: its engine died, and another one will begin it again."""
 NOTHING = Exploration(0, 0, (), None)
 
 
@@ -51,35 +49,6 @@ class Job:
             seed=plan.seed, problem=f"{self.task.name}/{self.problem.id}", first_sample=self.first,
             max_tokens=plan.max_tokens, reasoning=plan.reasoning, reasoning_budget=plan.reasoning_budget,
             detail=detail, date=FROZEN_DATE)
-
-
-class Observer(Protocol):
-    """Who is told how it goes."""
-
-    detail: Detail
-    """What is to be heard of samples under way; `none`: only that they begin."""
-
-    def sampled(self, sample: Sample) -> None:
-        """A sample was kept, now or in an earlier session."""
-
-    def scored(self, score: Score) -> None:
-        """A score was kept, now or in an earlier session."""
-
-    def heard(self, key: Key, event: Underway) -> None:
-        """A sample is under way, or no more; called from any thread."""
-
-    def begin(self, cancel: Callable[[Key], bool]) -> None:
-        """What is told from now on is this session's work.
-
-        `cancel` ends a sample, from any thread, and says whether it is under way: nothing of it is kept, so that what
-        a person thinks of a sample decides no number, and the run lacks it until another session asks again.
-        """
-
-    def tick(self) -> None:
-        """Some time has passed."""
-
-    def note(self, text: str) -> None:
-        """Something to say once."""
 
 
 def jobs(plan: Plan, asked: Asked, have: Container[Key]) -> Iterator[Job]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ledlocal.evals.evaluation import Underway
+from ledlocal.evals.observer import Underway
 from ledlocal.evals.plan import Plan
 from ledlocal.evals.progress import Progress
 from ledlocal.evals.run_folder import Key

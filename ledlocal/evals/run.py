@@ -11,9 +11,10 @@ from typing import Any
 from ledlocal.evals import code
 from ledlocal.evals.benchmark import PUBLISHED
 from ledlocal.evals.catalog import data_sha256, judge_of, source_of, task_of
-from ledlocal.evals.evaluation import Evaluation, Observer, graded_text, score_of, settled_grade
+from ledlocal.evals.evaluation import Evaluation, graded_text, score_of, settled_grade
 from ledlocal.evals.grading import Grader, require_sound
 from ledlocal.evals.manifest import KEPT, comparable, engine_of, manifest_of, read_manifest
+from ledlocal.evals.observer import Observer
 from ledlocal.evals.plan import Plan, first_difference, plan_of
 from ledlocal.evals.run_folder import (
     MANIFEST,

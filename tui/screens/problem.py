@@ -25,7 +25,6 @@ class ProblemScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "back"),
-        Binding("up,down", "app.none", "sample", key_display="↑ ↓"),
         Binding("t", "thinking", "thinking"),
         Binding("pageup", "scroll(-1)", show=False, priority=True),
         Binding("pagedown", "scroll(1)", "scroll", key_display="pgup pgdn", priority=True),

@@ -75,7 +75,7 @@ class RunScreen(Screen[None]):
         self._logged = 0
         self._drawn: dict[str, tuple[int, ...]] = {}
         """What curves and report were made of."""
-        self._making = False
+        self._making = self._ending = False
         self._made: SimpleQueue[tuple[str, str]] = SimpleQueue()
 
     def compose(self) -> ComposeResult:
@@ -124,10 +124,10 @@ class RunScreen(Screen[None]):
         """The tab in front."""
         return self.query_one(TabbedContent).active if self.is_mounted else ""
 
-    @work
+    @work(exclusive=True)
     async def action_leave(self) -> None:
         """Back; a live run ends, and the same command goes on with it."""
-        self.query_one("#status", Static).update("ending ...")
+        self._ending = True
         await asyncio.to_thread(self._run.stop)
         self.dismiss(None)
 
@@ -194,7 +194,7 @@ class RunScreen(Screen[None]):
 
     def _draw_status(self) -> None:
         progress = self.state.progress
-        parts = [f"{progress.done}/{progress.total} samples"]
+        parts = ["ending ..."] * self._ending + [f"{progress.done}/{progress.total} samples"]
         if self.state.under_way:
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
@@ -225,8 +225,8 @@ class RunScreen(Screen[None]):
                                                       max(40, self.size.width - 6)), daemon=True).start()
 
     def _make(self, name: str, samples: dict[Key, Sample], scores: dict[Key, Score], columns: int) -> None:
-        found = cells(self._run.plan, self._run.problems, samples, scores)
         try:
+            found = cells(self._run.plan, self._run.problems, samples, scores)
             text = self._curves(found, columns) if name == "curves" else report_so_far(
                 self._folder, self._run.plan, found)
         except Exception as error:  # it is shown, whatever it is
