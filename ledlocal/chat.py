@@ -14,11 +14,12 @@ from ledlocal.conversation import Conversation, Turn
 from ledlocal.dialogue import Dialogue, Exchange
 from ledlocal.keys import Typed, listening
 from ledlocal.quotes import is_open, unquoted
-from ledlocal.reply import Engine, Look, Partial, Reply, ReplyView, receive
+from ledlocal.reply import Engine, Look, Reply, ReplyView, receive
 from ledlocal.settings import Settings
 from ledlocal.terminal import DIM, Console
 from ledlocal.trace import TraceWriter
 from ledlocal.values.errors import INTERRUPTED, BadInput, EngineDied, LedlocalError, OutOfResources
+from ledlocal.values.events import Token
 
 TWICE_S = 0.7
 """Ctrl-C at the prompt within this time after it stopped a reply is the second of two."""
@@ -65,14 +66,15 @@ class Chat(Dialogue):
         Raises LedlocalError; the message, with the file it began with, and what had come of its answer are kept then.
         """
         view = ReplyView(self.console, self.look) if show else None
-        partial, request = Partial(), None
+        came: list[Token] = []
+        request = None
         try:
             engine = self._running()
             request = self.request(exchange)
             self._replying = True
-            reply = receive(engine, request, self.console, view, self.trace, self._typed, partial)
+            reply = receive(engine, request, self.console, view, self.trace, self._typed, came)
         except BaseException as error:
-            self.cut(exchange, request, partial)
+            self.cut(exchange, request, came)
             self._hold()
             if isinstance(error, EngineDied):
                 self.close()
@@ -84,7 +86,7 @@ class Chat(Dialogue):
         self._stopped = time.monotonic() if stopped else -math.inf
         if stopped:
             self._hold()
-        self.answered(exchange, reply)
+        self.answered(exchange, reply, came)
         return reply
 
     def _running(self) -> Engine:

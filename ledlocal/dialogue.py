@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledlocal.conversation import Conversation, Turn, folder, new_path, read_conversation, remove, write
-from ledlocal.reply import Partial, Reply
+from ledlocal.reply import Reply
+from ledlocal.said import Said
 from ledlocal.settings import Settings, describe
 from ledlocal.totals import Totals
 from ledlocal.trace import TraceWriter
@@ -27,6 +28,8 @@ class Exchange:
     """What was said before it."""
     turn: Turn
     """The message, and what is known of its answer: ids to go on from."""
+    said: Said | None = None
+    """That answer token by token, if this session saw it."""
 
 
 class Dialogue:
@@ -52,6 +55,8 @@ class Dialogue:
         self.trace: TraceWriter | None = None
         """Where every token of an answer is recorded."""
         self.note = note
+        self._said: dict[tuple[int, Turn], Said] = {}
+        """By a turn's place, and the turn itself: what is undone, changed or loaded meanwhile finds nothing."""
         self._written = path and file_identity(path)
         """The file as this session wrote or read it."""
 
@@ -73,17 +78,23 @@ class Dialogue:
 
     def continued(self) -> Exchange:
         """The last message, its answer to go on where it was stopped."""
-        return Exchange(self.conversation.undone(), self.conversation.turns[-1])
+        turns = self.conversation.turns
+        return Exchange(self.conversation.undone(), turns[-1], self.said(len(turns) - 1))
 
-    def forked(self, turn: int, ids: tuple[int, ...], thinking: str, answer: str) -> Exchange:
-        """The message of a turn, its answer to go on behind `ids`, which say `thinking` and `answer`.
+    def forked(self, place: int, said: Said) -> Exchange:
+        """The message of a turn, its answer to go on behind another one than its own.
 
         What was said stays in its file; the branch is kept in one of its own.
         """
         turns = self.conversation.turns
         self._leave_file()
-        return Exchange(replace(self.conversation, turns=turns[:turn]), replace(
-            turns[turn], ids=ids, thinking=thinking, answer=answer, finish="cancelled"))
+        return Exchange(replace(self.conversation, turns=turns[:place]), replace(
+            turns[place], ids=said.ids, thinking=said.text("thinking"), answer=said.text("answer"),
+            finish="cancelled"), said)
+
+    def said(self, place: int) -> Said | None:
+        """The answer of a turn token by token; None where this session saw none of it."""
+        return self._said.get((place, self.conversation.turns[place]))
 
     def request(self, exchange: Exchange) -> Request:
         """What is asked of the engine. Raises BadInput."""
@@ -107,31 +118,36 @@ class Dialogue:
             for token in tokens:
                 self.trace.write(token)
 
-    def answered(self, exchange: Exchange, reply: Reply) -> None:
-        """Take a reply as the exchange's end; `save` keeps it."""
+    def answered(self, exchange: Exchange, reply: Reply, came: Sequence[Token]) -> None:
+        """Take a reply as the exchange's end, and the tokens that came of it; `save` keeps it."""
         end, turn = reply.finished, exchange.turn
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
         self.totals.add(end, self.last.finished if self.last and goes_on else None)
         self.last = reply
         ids = end.ids if end.finish in ("cancelled", "length") else ()
         self._add(exchange.kept, replace(_asked(turn, reply.request), answer=end.answer, thinking=end.thinking,
-                                         finish=end.finish, ids=ids))
+                                         finish=end.finish, ids=ids), _said(exchange, reply.request, came))
 
-    def cut(self, exchange: Exchange, request: Request | None, partial: Partial) -> None:
+    def cut(self, exchange: Exchange, request: Request | None, came: Sequence[Token]) -> None:
         """Keep what was said before an engine died or a terminal was closed: it can go on."""
-        turn = _asked(exchange.turn, request) if request else exchange.turn
-        before = turn if turn.ids else replace(turn, answer="", thinking="")
-        self._add(exchange.kept, replace(
-            turn, answer=before.answer + partial.text("answer"), thinking=before.thinking + partial.text("thinking"),
-            finish="cancelled", ids=(*turn.ids, *partial.ids)))
+        turn = replace(exchange.turn, finish="cancelled")
+        said = exchange.said if request is None else _said(exchange, request, came)
+        if request is not None and said is not None:
+            turn = replace(_asked(turn, request), ids=said.ids, thinking=said.text("thinking"),
+                           answer=said.text("answer"))
+        self._add(exchange.kept, turn, said)
         with contextlib.suppress(OutOfResources):  # the first error is the one to tell
             self.save()
 
-    def _add(self, kept: Conversation, turn: Turn) -> None:
+    def _add(self, kept: Conversation, turn: Turn, said: Said | None) -> None:
         """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it."""
-        if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[len(kept.turns):]):
+        place = len(kept.turns)
+        if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[place:]):
             return
         self.conversation = kept.with_turn(turn)
+        self._said = {where: one for where, one in self._said.items() if where[0] < place}
+        if said is not None:
+            self._said[place, turn] = said
 
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""
@@ -168,6 +184,15 @@ class Dialogue:
                 remove(where)
             self.unsaved = False
         self.path, self._written = where, where and file_identity(where)
+
+
+def _said(exchange: Exchange, request: Request, came: Sequence[Token]) -> Said:
+    """The exchange's answer with the tokens that a request brought."""
+    turn = exchange.turn
+    said = exchange.said
+    if said is None or said.ids != turn.ids:
+        said = Said(request, (), turn.thinking, turn.answer)
+    return said.with_tokens((*said.tokens, *came))
 
 
 def _asked(turn: Turn, request: Request) -> Turn:

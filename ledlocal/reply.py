@@ -212,28 +212,12 @@ def interrupt_cancels(engine: Engine) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class Partial:
-    """What has come of a reply so far."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self._texts: dict[Phase, list[str]] = {"thinking": [], "answer": []}
-
-    def add(self, token: Token) -> None:
-        """One more token."""
-        self.ids.append(token.id)
-        self._texts[token.phase].append(token.text)
-
-    def text(self, phase: Phase) -> str:
-        """A phase's text, without the white space around it."""
-        return "".join(self._texts[phase]).strip()
-
-
 def receive(engine: Engine, request: Request, console: Console, view: ReplyView | None = None,
-            trace: TraceWriter | None = None, typed: Typed | None = None, partial: Partial | None = None) -> Reply:
-    """Generate one sample and show it while it comes. With `typed`, keys are listened to (see ledlocal.keys).
+            trace: TraceWriter | None = None, typed: Typed | None = None, came: list[Token] | None = None) -> Reply:
+    """Generate one sample and show it while it comes; its tokens are put into `came`.
 
-    Raises what the engine raises; the screens' lines, the trace and `partial` are complete then too.
+    With `typed`, keys are listened to (see ledlocal.keys). Raises what the engine raises; the screens' lines, the trace
+    and `came` are complete then, too.
     """
     started: Started | None = None
     finished: Finished | None = None
@@ -259,8 +243,8 @@ def receive(engine: Engine, request: Request, console: Console, view: ReplyView 
                     continue
                 wait.over()
                 if isinstance(event, Token):
-                    if partial:
-                        partial.add(event)
+                    if came is not None:
+                        came.append(event)
                     if trace:
                         trace.write(event)
                     if view:

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 
 import ledlocal_tui.app as app_module
 from ledlocal.chat import Chat
-from ledlocal.conversation import Conversation, read_conversation
+from ledlocal.conversation import Conversation, Turn, read_conversation
 from ledlocal.reply import Engine
 from ledlocal.settings import Settings
 from ledlocal.slash import carry_out
@@ -25,7 +25,7 @@ from ledlocal.stores.location import Location
 from ledlocal.terminal import Console
 from ledlocal.trace import TraceWriter, read_trace
 from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
-from ledlocal.values.events import Token
+from ledlocal.values.events import Started, Token
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.loading import Loading
 from ledlocal_tui.messages import EngineFailed, EngineLoaded
@@ -93,6 +93,29 @@ def test_there_and_back(engine: FakeEngine, tmp_path: Path, capsys: pytest.Captu
     assert "note: said here\n" in capsys.readouterr().err
     chat.close()
     assert engine.closed == 1
+
+
+def test_what_was_said_before_can_be_inspected(engine: FakeEngine) -> None:
+    for play in (reply("One."), thoughtful(), [Started(2, 0, (1,), 0, 0.0), *thoughtful()[5:]]):
+        engine.enqueue(play)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "I so◦ think" in screen_text(app))
+        assert "explored  2" in screen_text(app) and "changed   1" in screen_text(app)
+        await pilot.press("f2", "n", "up", "f")
+        await until(pilot, lambda: len(engine.requests) == 3 and not app.chat.busy)
+        asked = engine.requests[2]
+        assert asked.continues == (7, 8, 7, 7) and asked.messages == engine.requests[1].messages
+        assert [len(view.tokens) for view in app.chat.conversation.turns] == [1, 7]
+
+    chat = chat_of(engine, script)
+    for text in ("first", "second"):
+        chat.finish(chat.answer(chat.new(text)))
+    carry_out(chat, "/tui")
+    assert [turn.user for turn in chat.conversation.turns] == ["first", "second"]
+    carry_out(chat, "/undo")
+    chat.conversation = chat.conversation.with_turn(Turn("other"))  # nothing is known of another turn in its place
+    assert chat.said(0) is not None and chat.said(1) is None
 
 
 def test_left_in_the_middle_of_a_reply(engine: FakeEngine, tmp_path: Path) -> None:

@@ -19,14 +19,15 @@ from textual.events import MouseEvent, MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from ledlocal.conversation import read_conversation
+from ledlocal.conversation import Conversation, Turn, read_conversation
 from ledlocal.models import DEMO
+from ledlocal.said import ids_of
 from ledlocal.trace import read_trace
 from ledlocal.values.errors import OutOfResources
 from ledlocal.values.events import Candidates, Event, Finished, Started, Token
 from ledlocal.values.params import EngineOptions, Message, Request
 from ledlocal.worker.client import Worker
-from ledlocal_tui.answering import ids_of, look
+from ledlocal_tui.answering import look
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.screens.inspector import Inspector, described
@@ -116,6 +117,24 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         assert len(app.screen.query(TurnView)) == 1
 
     drive(script, engine, path=path)
+
+
+def test_a_fork_behind_what_was_read_from_a_file(engine: FakeEngine) -> None:
+    kept = Conversation(turns=(Turn("q", "", "so far", "cancelled", ids=(1, 2)),), model="m")
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), replace(token(" a", "thinking", 2), id=3),
+                    replace(FORK, text=" b", i=3), token("yes", i=4), finished("yes", "so far a b")])
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("no", i=4), finished("no", "so far a so")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: not app.chat.busy and engine.requests)
+        await pilot.press("f2", "n", "up", "f")
+        await until(pilot, lambda: len(engine.requests) == 2 and not app.chat.busy)
+        assert engine.requests[1].continues == (1, 2, 3, 7)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "2 words + 2 tokens" in screen_text(app) and "so far" in screen_text(app))
+
+    drive(script, engine, conversation=kept)
 
 
 async def inspect(app: LedlocalApp, pilot: Pilot[Any]) -> Inspector:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ledlocal.dialogue import Dialogue, Exchange
-from ledlocal.reply import Engine, Partial, Reply
+from ledlocal.reply import Engine, Reply
+from ledlocal.said import ids_of
 from ledlocal.values.errors import OutOfResources
-from ledlocal.values.events import Event, Finished, Phase, Started, Token
+from ledlocal.values.events import Event, Finished, Started, Token
 from ledlocal.values.params import Request, Sampling
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
@@ -23,12 +24,11 @@ class Answering:
 
     def __init__(self, exchange: Exchange, feed: Feed, view: TurnView, watch: Watch) -> None:
         self.exchange, self.feed, self.view, self._watch = exchange, feed, view, watch
-        self.partial, self.tally = Partial(), Tally()
+        self.tally = Tally.of(view.tokens)  # it may go on
+        self._came: list[Token] = []
         self.started: Started | None = None
         self.finished: Finished | None = None
         self.thinking = True
-        for token in view.tokens:  # it goes on
-            self.tally.add(token)
         self._before = self.tally.tokens
         self._kept = False
 
@@ -37,13 +37,13 @@ class Answering:
         tokens = []
         for event in events:
             if isinstance(event, Token):
-                self.partial.add(event)
                 self.tally.add(event)
                 tokens.append(event)
             elif isinstance(event, Started):
                 self.started = event
             elif isinstance(event, Finished):
                 self.finished = event
+        self._came += tokens
         if tokens:
             self.thinking = tokens[-1].phase == "thinking"
             looked_into = all(token.phase == "thinking" for token in tokens) or self._everywhere
@@ -58,10 +58,10 @@ class Answering:
         """Make it a part of the dialogue; the reply, None if it did not come to its end."""
         request, end, self._kept = self.feed.request, self.finished, True
         if end is None:
-            dialogue.cut(self.exchange, request, self.partial)
+            dialogue.cut(self.exchange, request, self._came)
             return None
         reply = Reply(request, self.started or Started(end.request, end.sample, (), 0, 0.0), end)
-        dialogue.answered(self.exchange, reply)
+        dialogue.answered(self.exchange, reply, self._came)
         return reply
 
     def leave(self, dialogue: Dialogue) -> None:
@@ -87,16 +87,6 @@ class Answering:
         if self.finished is not None:
             return self.finished.tokens_per_s or 0.0
         return (self.tally.tokens - self._before) / self.seconds if self.seconds else 0.0
-
-
-def ids_of(tokens: Sequence[Token]) -> tuple[int, ...]:
-    """What a reply that goes on behind these tokens begins with."""
-    return tuple(token.id for token in tokens)
-
-
-def text_of(tokens: Sequence[Token], phase: Phase) -> str:
-    """What they say in one phase, without the white space around it."""
-    return "".join(token.text for token in tokens if token.phase == phase).strip()
 
 
 def look(engine: Engine, request: Request, tokens: Sequence[Token], at: int) -> Feed:

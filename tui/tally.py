@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -31,6 +33,14 @@ class Tally:
     """p_top1."""
     fork: Token | None = None
     """The last token that was explored."""
+
+    @classmethod
+    def of(cls, tokens: Iterable[Token]) -> Self:
+        """All of them counted."""
+        tally = cls()
+        for token in tokens:
+            tally.add(token)
+        return tally
 
     def add(self, token: Token) -> None:
         """One more token."""

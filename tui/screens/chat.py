@@ -13,18 +13,16 @@ from textual.reactive import reactive
 
 from ledlocal.dialogue import Dialogue, Exchange
 from ledlocal.models import DEMO
-from ledlocal.reply import Partial
 from ledlocal.safe_text import safe_line
+from ledlocal.said import Said
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Notice, Prefilled, Started, Token
-from ledlocal_tui.answering import Answering, ids_of, look, text_of
+from ledlocal_tui.answering import Answering, look
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.inspector import Fork, Inspector, first_fork
 from ledlocal_tui.screens.layout import ChatLayout
-from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
-from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
@@ -107,23 +105,23 @@ class ChatScreen(ChatLayout):
     async def _ask_engine(self, exchange: Exchange, view: TurnView | None) -> None:
         assert self.dialogue is not None
         if view is None:  # whatever comes of it: there is a view for every turn
-            view = TurnView(replace(exchange.turn, answer="", thinking=""))
+            view = TurnView(exchange.turn, exchange.said)
             await self.conversation.add(view)
         try:
             request = self.dialogue.request(exchange)
         except BadInput as error:
-            self.dialogue.cut(exchange, None, Partial())
+            self.dialogue.cut(exchange, None, ())
             self.say(str(error))
             return
         if self.app.engine is None:
-            self.dialogue.cut(exchange, request, Partial())
+            self.dialogue.cut(exchange, request, ())
             self.say("no engine runs; ctrl+r loads the model again")
             return
         feed = Feed(self.app.engine, replace(request, detail=self.detail))
         view.request = view.request or feed.request
         self.looking.begin()
         self.answering = Answering(exchange, feed, view, self.looking)
-        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = self.answering.tally
+        self.show_tally(self.answering.tally)
         self.say("")
 
     async def _draw(self) -> None:
@@ -146,8 +144,7 @@ class ChatScreen(ChatLayout):
         self._record(tokens)
         if tokens or now.finished:
             await self.conversation.extend(now.view, tokens)
-            self.query_one(ExplorationPane).show_progress(now.seconds, now.speed, now.thinking, self.looking.cost)
-            self.query_one(ExplorationStrip).show_progress(now.speed, self.looking.cost)
+            self.show_progress(now.seconds, now.speed, now.thinking)
         if ended and not events:
             await self._end(now)
 
@@ -268,12 +265,12 @@ class ChatScreen(ChatLayout):
 
     async def _branch(self, view: TurnView, fork: Fork) -> None:
         """Go on with another token; the conversation up to now stays in its file."""
-        assert self.dialogue is not None
+        assert self.dialogue is not None and view.request is not None
         place = self.conversation.turns.index(view)
-        exchange = self.dialogue.forked(place, ids_of(fork.tokens), text_of(fork.tokens, "thinking"),
-                                        text_of(fork.tokens, "answer"))
-        turn = replace(exchange.turn, answer="", thinking="")
-        await self.answer(exchange, await self.conversation.fork(place, turn, fork.tokens, view.request))
+        said = Said(view.request, fork.tokens, view.turn.thinking, view.turn.answer)
+        exchange = self.dialogue.forked(place, said)
+        await self.conversation.cut(place)
+        await self.answer(exchange)
 
     async def action_start_over(self) -> None:
         """A new conversation."""

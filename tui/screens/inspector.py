@@ -18,10 +18,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.said import text_of
 from ledlocal.trace import save_trace
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.events import Phase, Token
-from ledlocal_tui.answering import text_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.widgets.exploration import quoted
 from ledlocal_tui.widgets.layer_grid import LayerGrid
@@ -156,7 +156,7 @@ class Inspector(Screen[Fork | None]):
 
     def action_copy(self) -> None:
         """Copy the reply as it is seen, without signs: pasted into a shell, an escape sequence would be obeyed."""
-        texts = {phase: safe_text(text_of(self.tokens, phase)) for phase in get_args(Phase)}
+        texts = {phase: safe_text(text_of(self.tokens, phase).strip()) for phase in get_args(Phase)}
         said = {phase: text for phase, text in texts.items() if text}
         if not said:
             self._say("the reply has no text to copy")

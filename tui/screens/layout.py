@@ -12,6 +12,7 @@ from textual.widgets import Static
 from ledlocal.dialogue import Dialogue
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.params import Detail
+from ledlocal_tui.tally import Tally
 from ledlocal_tui.watch import Watch
 from ledlocal_tui.widgets.conversation import ConversationView
 from ledlocal_tui.widgets.exploration import ExplorationPane
@@ -63,10 +64,25 @@ class ChatLayout(Screen[None]):
     async def show_conversation(self) -> None:
         """A view for every turn, in the place of those that are there."""
         assert self.dialogue is not None
-        await self.conversation.show_turns(self.dialogue.conversation.turns)
-        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = None
+        dialogue = self.dialogue
+        await self.conversation.show_turns((turn, dialogue.said(place)) for place, turn in
+                                           enumerate(dialogue.conversation.turns))
+        place, last = len(dialogue.conversation.turns) - 1, dialogue.last
+        said = dialogue.said(place) if place >= 0 else None
+        self.show_tally(None if said is None else Tally.of(said.tokens))
+        if said is not None and last is not None:
+            self.show_progress(last.finished.decode_s, last.finished.tokens_per_s or 0.0, False)
         self.show_status()
         self.refresh_bindings()
+
+    def show_tally(self, tally: Tally | None) -> None:
+        """The numbers of a reply, in the place of another's; None: of none."""
+        self.query_one(ExplorationPane).tally = self.query_one(ExplorationStrip).tally = tally
+
+    def show_progress(self, seconds: float, speed: float, thinking: bool) -> None:
+        """What came meanwhile: seconds since the first token, tokens per second, and the phase."""
+        self.query_one(ExplorationPane).show_progress(seconds, speed, thinking, self.looking.cost)
+        self.query_one(ExplorationStrip).show_progress(speed, self.looking.cost)
 
     def say_notices(self, *more: str) -> None:
         """Beside `more`, what settings do not do here."""

@@ -11,8 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.events import Key, Paste
 
 from ledlocal.conversation import Turn
+from ledlocal.said import Said
 from ledlocal.values.events import Token
-from ledlocal.values.params import Request
 from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.token_text import TokenText
@@ -64,11 +64,11 @@ class ConversationView(VerticalScroll, Growing):
         """So does what is pasted."""
         self.screen.query_one(Prompt).take(event.text)
 
-    async def show_turns(self, turns: Iterable[Turn]) -> None:
+    async def show_turns(self, turns: Iterable[tuple[Turn, Said | None]]) -> None:
         """A view for each, in the place of those that are there."""
         await self.query(TurnView).remove()
-        for turn in turns:
-            await self.add(TurnView(turn))
+        for turn, said in turns:
+            await self.add(TurnView(turn, said))
 
     async def add(self, view: TurnView) -> None:
         """One more."""
@@ -91,15 +91,10 @@ class ConversationView(VerticalScroll, Growing):
         for answer in answers:
             await answer.mark(marked)
 
-    async def fork(self, place: int, turn: Turn, tokens: Sequence[Token], request: Request | None) -> TurnView:
-        """Another view in the place of a turn's and all behind it: of a reply that begins with these tokens."""
+    async def cut(self, place: int) -> None:
+        """Without the view of a turn, and all behind it."""
         for old in self.turns[place:]:
             await old.remove()
-        view = TurnView(turn)
-        view.request = request
-        await self.add(view)
-        await view.extend(tokens)
-        return view
 
     def fold(self) -> None:
         """Fold every thought, or unfold them if all are."""

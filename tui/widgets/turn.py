@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,8 +13,8 @@ from textual.widgets import Static
 
 from ledlocal.conversation import Turn
 from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.said import Said
 from ledlocal.values.events import Token
-from ledlocal.values.params import Request
 from ledlocal_tui.widgets.answer import Answer
 from ledlocal_tui.widgets.growing import Growing
 from ledlocal_tui.widgets.token_text import TokenText
@@ -22,13 +23,16 @@ from ledlocal_tui.widgets.token_text import TokenText
 class TurnView(Vertical, Growing):
     """A message and its answer. Tokens of this session carry marks; what was read from a file is text."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, said: Said | None = None) -> None:
+        """`said`: the answer token by token, as far as it is known so."""
         super().__init__()
-        self.turn = turn
+        self.turn = turn if said is None else replace(turn, thinking=said.thinking, answer=said.answer)
+        """The answer's text is what stands before the tokens."""
         self.tokens: list[Token] = []
         """All of the reply, in the order of their positions."""
-        self.request: Request | None = None
-        """What was asked for it; None if it was read from a file."""
+        self.request = None if said is None else said.request
+        """What was asked for it first; None if it was read from a file."""
+        self._first = said.tokens if said is not None else ()
 
     def compose(self) -> ComposeResult:
         """Message, thought, answer, and how it ended."""
@@ -39,11 +43,13 @@ class TurnView(Vertical, Growing):
         yield Answer(self.turn.answer)
         yield Static("", classes="end", markup=False)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """A thought that is over is folded."""
         self.set_class(bool(self.turn.thinking), "-folded")
         self.set_class(not self.turn.thinking, "-thoughtless")
         self._name_thought()
+        if self._first:
+            await self.extend(self._first)
 
     @property
     def thought(self) -> TokenText | None:
