@@ -119,7 +119,8 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
     drive(script, engine, path=path)
 
 
-def test_a_fork_behind_what_was_read_from_a_file(engine: FakeEngine) -> None:
+def test_a_fork_behind_what_was_read_from_a_file() -> None:
+    engine = FakeEngine()
     kept = Conversation(turns=(Turn("q", "", "so far", "cancelled", ids=(1, 2)),), model="m")
     engine.enqueue([Started(1, 0, (1,), 0, 0.0), replace(token(" a", "thinking", 2), id=3),
                     replace(FORK, text=" b", i=3), token("yes", i=4), finished("yes", "so far a b")])
