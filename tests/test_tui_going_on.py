@@ -229,7 +229,7 @@ def test_the_next_answer_and_this_one_are_watched(engine: FakeEngine) -> None:
         await pilot.press("h", "i", "enter")
         await until(pilot, lambda: "I so◦ think" in screen_text(app))
         await pilot.press("ctrl+l")
-        assert engine.watched == ["all"] and "0/256 tokens · every layer · led" in shown(app, "#status")
+        assert engine.watched == ["all"] and "5/256 tokens · every layer · led" in shown(app, "#status")
         await pilot.press("ctrl+l", "ctrl+l")
         assert engine.watched == ["all", "forks", "all"]
         held.gate.set()

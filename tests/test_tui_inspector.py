@@ -61,7 +61,8 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
         for words in ("token 3 · 7 shown · ␣wait · thinking",
                       "coin 0.250: explored, changed · draw 0.500",
                       "so       ▸␣wait", "L12   ▅ 0.600   ▂ 0.200   H 0.560",
-                      "L9    ▁ 0.000   ▄ 0.400   H 0.690 ◀ mix to here"):
+                      "L9    ▁ 0.000   ▄ 0.400   H 0.690 ◀ mix to here",
+                      "mix   ▄ 0.438   ▅ 0.562   ◀ drawn from it"):  # 0.7 and 0.9 of 1.6
             assert words in text, words
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
@@ -90,6 +91,7 @@ def test_layers_of_a_token_that_was_not_projected(engine: FakeEngine) -> None:
         await until(pilot, lambda: "Its layers were not looked at. l looks at them." in screen_text(app))
         await pilot.press("l")
         await until(pilot, lambda: "L10   ▁ 0.100   ▃ 0.300   H 0.680 ◀ largest" in screen_text(app))
+        assert "mix   ▅ 0.583   ▄ 0.417   not drawn from" in screen_text(app)
         asked = engine.requests[1]
         assert (asked.continues, asked.max_tokens, asked.detail) == ((7, 8), 1, "all")
         assert asked.seed == engine.requests[0].seed and asked.messages == engine.requests[0].messages
@@ -110,7 +112,7 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         await pilot.press("f2", "n", "up", "f")
         await until(pilot, lambda: len(engine.requests) == 2 and app.chat.answering is None)
         assert engine.requests[1].continues == (7, 8, 7, 7)  # ids of FORK are 8; its first candidate is 7
-        await until(pilot, lambda: "I so◦ thinkso then" in screen_text(app))
+        await until(pilot, lambda: "I so◦ think▸so then" in screen_text(app))
         assert [turn.answer for turn in read_conversation(path).turns] == ["**Yes**."]
         assert app.chat.dialogue is not None and app.chat.dialogue.path is not None
         assert [turn.answer for turn in read_conversation(app.chat.dialogue.path).turns] == ["No."]
@@ -246,18 +248,18 @@ def test_every_layer_can_be_reached_at_24_lines() -> None:
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await inspect(app, pilot)
-        grid, rows = app.screen.query_one(LayerGrid), 11
+        grid, rows = app.screen.query_one(LayerGrid), 10
         assert (grid.rows, grid.top) == (rows, 20 - rows + 1)  # the chosen layer is the last one in the window
         await until(pilot, lambda: "j k layers" in screen_text(app))
-        assert f"↑10 ↓{36 - 10 - rows}" in line_with(app, "more ›")
+        assert f"↑11 ↓{36 - 11 - rows}" in line_with(app, "more ›")
         await pilot.press("k")
-        assert grid.top == 9
+        assert grid.top == 10
         await pilot.press(*"j" * 40)
         assert grid.top == 36 - rows and "H 0.350" in screen_text(app) and "↓" not in line_with(app, "more ›")
         await pilot.press("down")
         assert grid.top == 36 - rows  # pointing at a candidate leaves it where it is
         await pilot.press("right")
-        assert grid.top == 0 and f"↓{36 - rows}" in line_with(app, "more ›")
+        assert grid.top == 0 and f"↓{36 - rows - 1}" in line_with(app, "more ›")  # and no mixture
         turn_wheel(grid, MouseScrollDown)
         await until(pilot, lambda: grid.top == 1)
         turn_wheel(grid, MouseScrollUp)

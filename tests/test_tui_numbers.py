@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fake_engine import token
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from rich.cells import cell_len
 
+from ledlocal.methods.led import explore
 from ledlocal.values.events import Candidates
 from ledlocal_tui.bars import bar, sparkline
 from ledlocal_tui.tally import Tally, mixed_entropy, mixture
@@ -41,6 +43,8 @@ def test_a_tally_by_hand() -> None:
 def test_a_mixture_is_what_was_drawn_from() -> None:
     """Of (0.6, 0.2) / 0.8, (0.7, 0.5) / 1.2 and (0.7, 0.9) / 1.6 the last one is nearest to a half."""
     assert_allclose(mixture(FORK), (0.7 / 1.6, 0.9 / 1.6), rtol=1e-4)
+    assert_allclose(mixture(FORK), explore(np.array([CANDIDATES.posteriors])).distribution[0], rtol=1e-15)
+    assert_allclose(mixture(replace(FORK, depth=1)), (0.7 / 1.2, 0.5 / 1.2))
     assert mixed_entropy(FORK) == 0.69
     final = replace(FORK, candidates=replace(CANDIDATES, posteriors=((0.6, 0.2),), entropy=(0.56,)), depth=None)
     assert mixture(final) == () and mixed_entropy(final) is None

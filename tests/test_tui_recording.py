@@ -68,7 +68,7 @@ def test_what_needs_an_engine_is_not_offered() -> None:
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         assert [line.split("  ")[-1].strip() for line in shown(app, "#keys").splitlines()] == [
-            "token", "forks", "choose", "copy", "save", "back", "quit", "help"]
+            "help", "quit", "back", "token", "forks", "choose", "copy", "save"]
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, Recording))
 

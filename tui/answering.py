@@ -75,6 +75,12 @@ class Answering:
             dialogue.save()
 
     @property
+    def used(self) -> int:
+        """Tokens in the context."""
+        before = len(self.started.prompt_ids) + len(self.feed.request.continues) if self.started is not None else 0
+        return before + len(self._came)
+
+    @property
     def seconds(self) -> float:
         """Since the prompt was read; the engine's own measure once it has ended."""
         if self.finished is not None:

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from ledlocal.methods.led import explore
+from ledlocal.methods.led import FLOOR
 from ledlocal.values.events import Token
 
 
@@ -76,7 +76,8 @@ def mixed_entropy(token: Token) -> float | None:
 
 
 def mixture(token: Token) -> tuple[float, ...]:
-    """(k,) what an explored token was drawn from: the chosen mixture of layers; empty if none was looked at."""
-    if token.candidates is None or len(token.candidates.posteriors) < 2:
+    """(k,) what an explored token was drawn from: the layers down to the chosen depth; empty if none was looked at."""
+    if token.candidates is None or token.depth is None or len(token.candidates.posteriors) < 2:
         return ()
-    return tuple(explore(np.array([token.candidates.posteriors])).distribution[0].tolist())
+    sums = np.maximum(token.candidates.posteriors[:token.depth + 1], FLOOR).sum(axis=0)
+    return tuple((sums / sums.sum()).tolist())

@@ -69,6 +69,11 @@ class ChatScreen(ChatLayout):
         return not busy and bool(turns and turns[-1].ids) if action == "go_on" else True
 
     @property
+    def used(self) -> int:
+        """Tokens in the context, of what is being said, too."""
+        return super().used if self.answering is None else self.answering.used
+
+    @property
     def busy(self) -> bool:
         """A message is being answered, or about to be."""
         return self.answering is not None or self._asking
@@ -145,6 +150,7 @@ class ChatScreen(ChatLayout):
         if tokens or now.finished:
             await self.conversation.extend(now.view, tokens)
             self.show_progress(now.seconds, now.speed, now.thinking)
+            self.show_status()
         if ended and not events:
             await self._end(now)
 
@@ -155,7 +161,7 @@ class ChatScreen(ChatLayout):
         error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
         if reply is not None:
             self._save()  # before anything is waited for
-        await now.view.finish(str(error) if reply is None else reply.statistics())
+        await now.view.finish("cut short" if reply is None else reply.statistics())
         self.answering = None
         if reply is None:
             self._failed(error, now.feed)

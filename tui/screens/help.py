@@ -12,9 +12,12 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
+from ledlocal_tui.widgets.keys import rank
+
 LEGEND = """\
 ◦  explored: drawn from a mixture of layers; it came out as without
 •  explored, and another token was drawn
+▸  put there: what f went on with, or words that end a thought
 ◆  where the two sides of a duel part
 
 thinking, answer   tokens of each
@@ -29,7 +32,8 @@ In the view of a token (f2):
 coin, draw         at p_top1 or above it explores; decides among candidates
 L12, L10 ...       what each layer gives the candidates, the final one first
 H                  entropy of the mixture down to a layer
-◀ mix to here    drawn from the mean of the layers down to this one
+mix                the mean of the layers down to ◀: what an explored token
+                   was drawn from
 ▸                  the candidate that f goes on with"""
 
 
@@ -46,7 +50,8 @@ class HelpScreen(ModalScreen[None]):
     @classmethod
     def of(cls, screen: Screen[Any]) -> Self:
         """The keys of a screen."""
-        return cls([(screen.app.get_key_display(binding), binding.description) for binding, _ in offered(screen)])
+        bindings = sorted((binding for binding, _ in offered(screen)), key=lambda one: rank(one.key))
+        return cls([(screen.app.get_key_display(binding), binding.description) for binding in bindings])
 
     def compose(self) -> ComposeResult:
         """Keys, signs, numbers."""

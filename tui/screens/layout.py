@@ -99,4 +99,10 @@ class ChatLayout(Screen[None]):
     def show_status(self) -> None:
         """Model, method and context, on the first line."""
         if self.dialogue is not None:
-            self.query_one(Status).show(self.dialogue, self.detail == "all")
+            self.query_one(Status).show(self.dialogue, self.detail == "all", self.used)
+
+    @property
+    def used(self) -> int:
+        """Tokens in the context, as far as this session knows."""
+        last = self.dialogue.last if self.dialogue is not None else None
+        return last.finished.prompt_tokens + len(last.finished.ids) if last is not None else 0

@@ -20,7 +20,7 @@ class Keys(Footer):
     def compose(self) -> ComposeResult:
         """Textual's, in our order."""
         keys = list(super().compose())
-        yield from sorted(keys, key=lambda one: isinstance(one, FooterKey) and _rank(one.key))
+        yield from sorted(keys, key=lambda one: isinstance(one, FooterKey) and rank(one.key))
 
     def on_resize(self, event: Resize) -> None:
         """Closer together in a narrow terminal, and without the palette, which has the same again."""
@@ -28,5 +28,6 @@ class Keys(Footer):
         self.show_command_palette = not self.compact
 
 
-def _rank(key: str) -> int:
+def rank(key: str) -> int:
+    """Which key comes first."""
     return _FIRST.index(key) if key in _FIRST else len(_FIRST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import set_cell_size
@@ -14,6 +15,7 @@ from textual.widget import Widget
 
 from ledlocal.values.events import Candidates, Token
 from ledlocal_tui.bars import sparkline
+from ledlocal_tui.tally import mixture
 from ledlocal_tui.widgets.exploration import quoted
 
 CELL, LABEL, TAIL = 10, 6, 21
@@ -42,6 +44,8 @@ class LayerGrid(Widget):
         """`hint`: how to come by layers that were not looked at."""
         super().__init__()
         self._hint = f"were not looked at. {hint}".rstrip()
+        self._mixture: tuple[float, ...] = ()
+        """(k,) of the layers down to the chosen one; empty where none was looked at."""
         self._tallest = 1
         """Lines that some token took: they stay, so that what is above does not jump from token to token."""
 
@@ -58,7 +62,7 @@ class LayerGrid(Widget):
     @property
     def rows(self) -> int:
         """Layers that fit."""
-        return max(1, self.size.height - 1)
+        return max(1, self.size.height - 1 - bool(self._mixture))
 
     @property
     def cut(self) -> bool:
@@ -76,15 +80,18 @@ class LayerGrid(Widget):
             return Content.styled(f"Its layers {self._hint}", self._style("dim"))
         layers = range(len(candidates.posteriors))[self.top:self.top + self.rows]
         lines = [self._head(token, candidates), *(self._layer(token, candidates, layer) for layer in layers)]
+        if self._mixture:
+            lines.append(self._mix(token))
         if len(candidates.posteriors) == 1:
             lines.append(Content.styled(f"The other layers {self._hint}", self._style("dim")))
         return Content("\n").join(lines)
 
     def watch_token(self) -> None:
         """Point at what was drawn."""
+        self._mixture = mixture(self.token) if self.token is not None else ()
         ids = self.candidates.ids if self.candidates is not None else ()
         drawn = self.token.id if self.token is not None else None
-        self._tallest = max(self._tallest, self._layers + (2 if self._layers == 1 else 1))
+        self._tallest = max(self._tallest, self._layers + 2 if self._layers else 1)
         self.left = self.top = 0
         self.choice = ids.index(drawn) if drawn in ids else 0
         self._follow()
@@ -157,14 +164,21 @@ class LayerGrid(Widget):
         return Content("").join([*parts, Content.styled(" ".join(beyond), self._style("dim"))])
 
     def _layer(self, token: Token, candidates: Candidates, layer: int) -> Content:
-        window = slice(self.left, self.left + self.room)
-        cells = "".join(f"{sparkline([p], 1.0)} {p:.3f}   " for p in candidates.posteriors[layer][window])
         tail = f"H {candidates.entropy[layer]:.3f}"
         chosen = layer == token.depth
         if chosen:
             tail += " ◀ mix to here" if token.explored else " ◀ largest"
-        line = f"L{candidates.layers[layer]:<{LABEL - 1}}{cells}{tail}"
+        line = f"L{candidates.layers[layer]:<{LABEL - 1}}{self._cells(candidates.posteriors[layer])}{tail}"
         return Content.styled(line, self._style("chosen-layer")) if chosen else Content(line)
+
+    def _mix(self, token: Token) -> Content:
+        """What an explored token was drawn from, or would have been."""
+        line = f"{'mix':{LABEL}}{self._cells(self._mixture)}"
+        return Content.styled(f"{line}◀ drawn from it", self._style("chosen-layer")) if token.explored else \
+            Content.styled(f"{line}not drawn from", self._style("dim"))
+
+    def _cells(self, row: Sequence[float]) -> str:
+        return "".join(f"{sparkline([p], 1.0)} {p:.3f}   " for p in row[self.left:self.left + self.room])
 
     def _style(self, name: str) -> Style:
         return self.get_visual_style(f"layer-grid--{name}")  # a partial one loses the background

@@ -15,11 +15,10 @@ class Status(Static):
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def show(self, dialogue: Dialogue, every_layer: bool) -> None:
-        """As it is now."""
-        model, last = dialogue.loaded.model, dialogue.last
-        used = len(last.finished.ids) + last.finished.prompt_tokens if last else 0
+    def show(self, dialogue: Dialogue, every_layer: bool, used: int) -> None:
+        """As it is now; `used`: tokens of the context."""
+        model = dialogue.loaded.model
         thinking = dialogue.settings.sampling("thinking", dialogue.loaded)
         looks = " · every layer" if every_layer else ""
         self.update(safe_line(f"{model.name} · {used}/{model.context} tokens{looks} · "
-                              f"{describe(thinking, 'thinking')} · tap {dialogue.loaded.tap}"))
+                              f"{describe(thinking, 'thinking')} · tap {dialogue.loaded.tap}"), layout=False)

@@ -19,6 +19,8 @@ from ledlocal_tui.wrapping import Lines, Piece
 
 SAME, CHANGED = "◦", "•"
 """Behind an explored token: it came out the same as without exploring; another one was drawn."""
+PUT = "▸"
+"""Before the first of tokens that were put there, not drawn."""
 _TAB = " " * 4
 
 
@@ -121,7 +123,12 @@ class TokenText(Growing):
     def shown(self, token: Token, index: int) -> str:
         """Its text and sign."""
         text = safe_text(token.text).replace("\t", _TAB)
-        if not token.explored or token.marker:
+        if token.marker:
+            return text
+        if token.forced and not (index and self.tokens[index - 1].forced):
+            core = text.lstrip()
+            return f"{text[:len(text) - len(core)]}{PUT}{core}"
+        if not token.explored:
             return text
         core = text.rstrip()
         return f"{core}{CHANGED if token.changed else SAME}{text[len(core):]}"
