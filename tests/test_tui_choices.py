@@ -20,6 +20,7 @@ from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import FIELDS, SettingsDrawer
+from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.turn import TurnView
 
 
@@ -115,6 +116,64 @@ def test_a_kept_conversation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     drive(script, one, path=tmp_path / "new.jsonl")
     assert "go on" in path_of("about-tea").read_text()
+
+
+def test_a_list_without_a_name_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await opened(app, pilot, "f7", Picker)
+        assert shown(app, "#said") == "none is here or in ./runs: `ledlocal eval` makes one"
+        await pilot.press("x")
+        await until(pilot, lambda: shown(app, "#said") == "enter takes what is typed")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        await opened(app, pilot, "f5", Picker)
+        assert shown(app, "#said") == "none is kept yet"
+        await pilot.press("x")
+        await until(pilot, lambda: shown(app, "#said") == "nothing has that")
+        await pilot.press("enter")
+        assert isinstance(app.screen, Picker)
+
+    drive(script, engine())
+
+
+def test_commands_of_the_chat_are_no_messages(tmp_path: Path) -> None:
+    one = engine("yes", "again", "a path")
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        prompt = app.chat.query_one(Prompt)
+
+        async def typed(line: str) -> None:
+            prompt.clear()
+            await pilot.press(*("space" if letter == " " else letter for letter in line), "enter")
+            await pilot.pause(0.05)
+
+        await typed("/continue")
+        assert (prompt.text, shown(app, "#banner")) == ("/continue", "not now")
+        await typed("/undo")
+        assert (prompt.text, shown(app, "#banner")) == ("/undo", "/undo is a command of `ledlocal chat` alone")
+        await typed("/nothing at all")
+        assert (prompt.text, shown(app, "#banner")) == ("/nothing at all", "no command /nothing")
+        await typed("/set temp 2")
+        await until(pilot, lambda: isinstance(app.screen, SettingsDrawer))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        await typed("hi")
+        await until(pilot, lambda: len(one.requests) == 1 and not app.chat.busy)
+        await typed("/retry")
+        await until(pilot, lambda: len(one.requests) == 2 and not app.chat.busy and prompt.text == "")
+        await typed("/etc/passwd ?")
+        await until(pilot, lambda: len(one.requests) == 3 and not app.chat.busy)
+        messages = one.requests[2].messages
+        assert messages is not None and messages[-1].content == "/etc/passwd ?"
+        await typed("/clear")
+        await until(pilot, lambda: app.chat.dialogue is not None and not app.chat.dialogue.conversation.turns)
+        await typed("/quit")
+        await until(pilot, lambda: not app.is_running)
+
+    drive(script, one)
 
 
 def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,8 @@ def test_two_sides_part_where_they_differ() -> None:
         assert [left.text.kind(i) for i in range(4)] == ["common", "common", "split", "plain"]
         shown_now = screen_text(app)
         assert "one two ◆three four" in shown_now and "one two ◆other• four" in shown_now
+        assert [str(side.query_one(".effective", Static).visual).partition(" · k ")[0] for side in duel.sides] == [
+            "seed 41 · standard · temp 0.6 · top-k 20 · top-p 0.95 · min-p 0 · order llama", "seed 41 · led · temp 0.6"]
         assert [str(side.query_one(".numbers", Static).visual) for side in duel.sides] == [
             "4 thinking + 1 answer tokens · explored 0, changed 0 · stop",
             "4 thinking + 1 answer tokens · explored 1, changed 1 · stop"]

@@ -161,7 +161,7 @@ class LedlocalApp(Application):
         dialogue = self.chat.dialogue
         assert dialogue is not None
         kept = [(name, first_words(name)) for name in names()]
-        name = await self.push_screen_wait(Picker("Go on with a conversation", kept))
+        name = await self.push_screen_wait(Picker("Go on with a conversation", kept, "none is kept yet"))
         if name is not None:
             try:
                 dialogue.load(path_of(name))
@@ -183,7 +183,7 @@ class LedlocalApp(Application):
         for sentence in unreadable:
             self.notify(safe_line(sentence), markup=False)
         name = await self.push_screen_wait(Picker("Talk to a model, or type a path or user/repo[:quant]", found,
-                                                  free=True))
+                                                  "no model was found", free=True))
         if name is not None:
             self._model = name
             self.drop_engine()
@@ -197,7 +197,8 @@ class LedlocalApp(Application):
         if not self.check_action("runs", ()):
             return
         found = [(str(path),) for path in here]
-        name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found, free=True))
+        name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found,
+                                                  "none is here or in ./runs: `ledlocal eval` makes one", free=True))
         if name is not None:
             try:
                 path = user_path(name)

@@ -18,6 +18,7 @@ from ledlocal.said import Said
 from ledlocal.values.errors import BadInput, EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Notice, Prefilled, Started, Token
 from ledlocal_tui.answering import Answering, look
+from ledlocal_tui.commands import action_of
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.inspector import Fork, Inspector, first_fork
@@ -92,12 +93,24 @@ class ChatScreen(ChatLayout):
 
     @on(Submitted)
     async def ask(self, event: Submitted) -> None:
-        """Answer what the user typed."""
-        if self.dialogue is None or self.busy:
-            self.query_one(Prompt).give_back(event.text)
-            self.say("the model is not ready" if self.dialogue is None else "it answers; ctrl+c stops it")
-            return
-        await self.answer(self.dialogue.new(event.text))
+        """Answer what the user typed, or carry it out."""
+        try:
+            action = action_of(event.text)
+        except BadInput as error:
+            self._refuse(event.text, str(error))
+        else:
+            if action is not None:
+                if not await self.app.run_action(action, self):
+                    self._refuse(event.text, "not now")
+            elif self.dialogue is None or self.busy:
+                self._refuse(event.text, "the model is not ready" if self.dialogue is None else
+                             "it answers; ctrl+c stops it")
+            else:
+                await self.answer(self.dialogue.new(event.text))
+
+    def _refuse(self, text: str, why: str) -> None:
+        self.query_one(Prompt).give_back(text)
+        self.say(why)
 
     async def answer(self, exchange: Exchange, view: TurnView | None = None) -> None:
         """Have a message answered, below `view` if it goes on with what is there."""

@@ -27,20 +27,22 @@ class Picker(ModalScreen[str | None]):
         Binding("up", "move(-1)", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, names: Sequence[tuple[str, ...]], *, free: bool = False) -> None:
-        """`names`: each with what is told of it; `free`: another name may be typed."""
+    def __init__(self, title: str, names: Sequence[tuple[str, ...]], empty: str, *, free: bool = False) -> None:
+        """`names`: each with what is told of it; `empty`: said where there are none; `free`: another name may be typed.
+        """
         super().__init__()
-        self._title, self._free = title, free
+        self._title, self._free, self._empty = title, free, empty
         cells = [[safe_line(cell) for cell in row] for row in names]
         widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
         self._names = [(row[0], "  ".join(map(set_cell_size, told, widths)).rstrip())
                        for row, told in zip(names, cells, strict=True)]
 
     def compose(self) -> ComposeResult:
-        """A field and a list."""
+        """A field and a list, or why nothing is in it."""
         with Vertical(id="picker"):
             yield Static(self._title, id="title", markup=False)
             yield Input(placeholder="type a part of it")
+            yield Static("", id="said", markup=False)
             yield OptionList()
             yield Footer()
 
@@ -61,6 +63,8 @@ class Picker(ModalScreen[str | None]):
         options.add_options([Option(Content(line), id=str(self._names.index((name, line))))
                              for name, line in shown])
         options.highlighted = 0 if shown else None
+        none = "enter takes what is typed" if typed and self._free else "nothing has that" if typed else self._empty
+        self.query_one("#said", Static).update("" if shown else none)
 
     def action_move(self, step: int) -> None:
         """In the list, wherever the cursor is."""

@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 
 from ledlocal.evals.task import Grade
 from ledlocal.safe_text import safe_line
+from ledlocal.settings import describe
 from ledlocal.values.events import Finished, Token
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
@@ -65,8 +66,9 @@ class Duellist(Vertical):
         self.finished: Finished | None = None
 
     def compose(self) -> ComposeResult:
-        """Settings, text, numbers."""
+        """Settings as they are typed, as they are in effect, text, numbers."""
         yield Input(self._words, placeholder="led temp=1 d=4")
+        yield Static("", classes="effective", markup=False)
         yield VerticalScroll(DuelText(), can_focus=False)
         yield Static("", classes="numbers", markup=False)
 
@@ -84,6 +86,8 @@ class Duellist(Vertical):
         """Show another reply from its beginning."""
         self.feed, self.tally, self.finished = feed, Tally(), None
         self.grade = None
+        drawn = describe(feed.request.thinking, "thinking")
+        self.query_one(".effective", Static).update(safe_line(f"seed {feed.request.seed} · {drawn}"))
         text = self.text
         text.tokens, text.common, text.split = [], 0, None
         text.wrap_anew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.events import Resize
 from textual.widgets import Footer
@@ -18,14 +19,26 @@ class Keys(Footer):
     What finds no room is to be found in the help."""
 
     def compose(self) -> ComposeResult:
-        """Textual's, in our order."""
-        keys = list(super().compose())
-        yield from sorted(keys, key=lambda one: isinstance(one, FooterKey) and rank(one.key))
+        """Textual's, in our order, as many as there is room for."""
+        keys = [one for one in super().compose() if isinstance(one, FooterKey)]  # we have no groups of keys
+        palette = [one for one in keys if one.has_class("-command-palette")]
+        room = self.app.size.width - sum(self._width(one) + 1 for one in palette)
+        for key in sorted((one for one in keys if one not in palette), key=lambda one: rank(one.key)):
+            room -= self._width(key)
+            if room < 0:
+                break
+            yield key
+        yield from palette
+
+    def _width(self, key: FooterKey) -> int:
+        """Columns that it takes, with what stands between it and the next one."""
+        return cell_len(f"{key.key_display} {key.description} ") + (not self.compact)
 
     def on_resize(self, event: Resize) -> None:
         """Closer together in a narrow terminal, and without the palette, which has the same again."""
         self.compact = event.size.width < NARROW
         self.show_command_palette = not self.compact
+        self.call_after_refresh(self.recompose)
 
 
 def rank(key: str) -> int:
