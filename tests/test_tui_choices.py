@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,28 @@ def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPat
         await opened(app, pilot, "f6", Picker)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
+
+    drive(script, first)
+
+
+def test_an_engine_that_closes_slowly_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "known", lambda _unreadable: iter([Location("other", Path(__file__), "hub")]))
+    first, second, closing = engine("one"), engine("two"), threading.Event()
+    close = first.close
+    monkeypatch.setattr(first, "close", lambda: (closing.wait(10), close()))
+
+    def start(name: str | None) -> FakeEngine:
+        assert name is None or first.closed == 1  # both at once may not fit
+        return first if name is None else second
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app._start = start
+        await opened(app, pilot, "f6", Picker)
+        await pilot.press("enter", *"meanwhile")
+        await until(pilot, lambda: app.chat.query_one(Prompt).text == "meanwhile")
+        assert shown(app, "#banner") == "loading other ..." and app.engine is None and not first.closed
+        closing.set()
+        await until(pilot, lambda: app.engine is second)
 
     drive(script, first)
 

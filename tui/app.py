@@ -97,6 +97,19 @@ class LedlocalApp(Application):
         if self._loading is None:
             self._loading = Loading(partial(self._start, self._model), self.post_message)
 
+    def _change_to(self, model: str) -> None:
+        """Load another model, once the one before has left its memory."""
+        if self._loading is not None:
+            self._loading.drop()
+        before, self.engine, self._model = self.engine, None, model
+
+        def change() -> Engine:
+            if before is not None:
+                before.close()
+            return self._start(model)
+
+        self._loading = Loading(change, self.post_message)
+
     def finish_loading(self) -> None:
         """Wait for an engine that was still being loaded when the user left. Raises LedlocalError."""
         if self._loading is not None:
@@ -160,7 +173,9 @@ class LedlocalApp(Application):
         """Go on with a kept conversation."""
         dialogue = self.chat.dialogue
         assert dialogue is not None
-        kept = [(name, first_words(name)) for name in names()]
+        kept = await asyncio.to_thread(lambda: [(name, first_words(name)) for name in names()])
+        if not self.check_action("conversations", ()):  # something else has begun meanwhile
+            return
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept, "none is kept yet"))
         if name is not None:
             try:
@@ -178,17 +193,15 @@ class LedlocalApp(Application):
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
         found = [(one.name, readable(one.size), one.origin) for one in here]
         self.chat.say("")
-        if not self.check_action("models", ()):  # something else has begun meanwhile
+        if not self.check_action("models", ()):
             return
         for sentence in unreadable:
             self.notify(safe_line(sentence), markup=False)
         name = await self.push_screen_wait(Picker("Talk to a model, or type a path or user/repo[:quant]", found,
                                                   "no model was found", free=True))
         if name is not None:
-            self._model = name
-            self.drop_engine()
             self.chat.say(f"loading {name} ...")
-            self.load()
+            self._change_to(name)
 
     @work
     async def action_runs(self) -> None:
@@ -202,9 +215,11 @@ class LedlocalApp(Application):
         if name is not None:
             try:
                 path = user_path(name)
-                self.push_screen(RunScreen(KeptRun(path), path))
+                run = await asyncio.to_thread(KeptRun, path)
             except LedlocalError as error:
                 self.chat.say(str(error))
+            else:
+                self.push_screen(RunScreen(run, path))
 
     @on(EngineFailed)
     def engine_failed(self, event: EngineFailed) -> None:
