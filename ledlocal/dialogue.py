@@ -64,6 +64,7 @@ class Dialogue:
         """An engine was loaded: with another model if `model` is not its name until now."""
         if model is not None and model != self.model:
             self.conversation, self.last = self.conversation.under(model), None
+            self._said.clear()  # its tokens mean nothing to this one
         self.loaded, self.model = loaded, model
 
     def new(self, text: str) -> Exchange:

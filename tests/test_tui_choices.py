@@ -19,6 +19,7 @@ from ledlocal.stores.location import Location
 from ledlocal.values.errors import BadInput
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.screens.help import HelpScreen
+from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import FIELDS, SettingsDrawer
 from ledlocal_tui.widgets.prompt import Prompt
@@ -195,6 +196,12 @@ def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPat
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.engine is second)
         assert first.closed == 1
+        await pilot.press("f2")  # its tokens mean nothing to this model
+        await until(pilot, lambda: isinstance(app.screen, Inspector) and app.screen.is_mounted)
+        assert "l" not in app.screen.active_bindings or not app.screen.active_bindings["l"].enabled
+        assert app.screen.check_action("project", ()) is False
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
         await say(app, pilot, "and now")
         assert second.requests[0].messages is not None and len(second.requests[0].messages) == 3
         assert app.chat.dialogue is not None and app.chat.dialogue.conversation.model == "other/model"

@@ -85,6 +85,8 @@ class ChatScreen(ChatLayout):
         self.say("")
         if first:
             await self.show_conversation()
+        for place, view in enumerate(self.conversation.turns):
+            view.request = view.request if dialogue.said(place) else None  # another model can look at it no more
         if Path(dialogue.loaded.model.path) == DEMO:
             self.query_one(Prompt).placeholder = "A number puzzle, one per conversation: Use 3, 4, 5 and 7 to make 30."
         self.say_notices(*dialogue.loaded.notices)
