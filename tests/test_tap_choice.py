@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from tiny_recipes import RECIPES, UNTAPPABLE
 from ledlocal.methods.final import FinalLayer
 from ledlocal.runtime import ggml
 from ledlocal.runtime.install import OVERRIDE, native_folder
-from ledlocal.runtime.library import is_native
+from ledlocal.runtime.library import C, is_native
 from ledlocal.runtime.llama import Context, Model, Row, context_params
 from ledlocal.runtime.taps.choice import open_tap
 from ledlocal.runtime.taps.head import Head
@@ -25,6 +26,7 @@ from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.values.errors import TapRefused
 
+OPENED_BY = {"init": "free", "alloc_tensors": "buffer_free", "device_init": "backend_free", "gallocr_new": "gallocr_free"}
 TAPPABLE = [architecture for architecture in RECIPES if architecture not in UNTAPPABLE]
 
 
@@ -93,6 +95,44 @@ def test_untappable_models_decode_plainly(models: TinyModels, architecture: str)
         with pytest.raises(TapRefused, match="no intermediate layers"):
             tap.project(np.array([0]), final.ids[:, :8], [1], False, np.ones(1))
         context.close()
+
+
+def opened(patched: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts what is opened and not closed from now on, by who opens it."""
+    alive: Counter[str] = Counter()
+
+    def count(module: Any, name: str, opener: str, step: int) -> None:
+        function = getattr(module, name)
+
+        def counted(*arguments: Any) -> Any:
+            found = function(*arguments)
+            alive[opener] += step if step < 0 or found else 0
+            return found
+
+        patched.setattr(module, name, counted)
+
+    for opens, closes in OPENED_BY.items():
+        count(ggml, opens, opens, 1)
+        count(ggml, closes, opens, -1)
+    count(C, "llama_init_from_model", "llama_init_from_model", 1)
+    count(C, "llama_free", "llama_init_from_model", -1)
+    return alive
+
+
+def fails_after(patched: pytest.MonkeyPatch, successes: int) -> None:
+    """The memory of that many temperatures can be had, and no more."""
+    honest, left = ggml.alloc_tensors, iter(range(successes))
+    patched.setattr(ggml, "alloc_tensors", lambda *where: honest(*where) if next(left, None) is not None else None)
+
+
+@pytest.mark.parametrize("successes", [0, 1], ids=["attaching", "projecting"])
+def test_a_tap_without_memory_leaves_nothing_open(models: TinyModels, successes: int) -> None:
+    with loaded(models("qwen3")) as model, pytest.MonkeyPatch.context() as patched:
+        alive = opened(patched)
+        fails_after(patched, successes)
+        with pytest.raises(TapRefused, match="no memory for the temperatures of"):
+            choose("plugin", model)
+        assert not +alive, alive
 
 
 def wrong_project(tap: PluginTap, *arguments: Any, honest: Any = PluginTap.project) -> Any:

@@ -95,8 +95,9 @@ class PluginTap:
                 assert self._context is not None
                 # the CPU's buffer type names no device
                 device = ggml.buft_device(buffer_type) or ggml.device_by_type(ggml.CPU_DEVICE)
+                # first: where it finds no memory, there is no projection either, and nothing to take back
+                self._scaling = Scaling(device, self._vocabulary, self._context.n_seq_max)
                 self._projection = Projection(device, self._context)
-                self._scaling = Scaling(self._projection.device, self._vocabulary, self._context.n_seq_max)
         except Exception as error:
             self._error = error
         return self._error is None

@@ -101,13 +101,14 @@ class Projection:
                build: Callable[[_Graph, int, int], list[tuple[int, int]]]) -> _Graph:
         if not ggml.device_supports(self.device, ggml.buffer_type(source.buffer)):
             raise TapRefused("its last layers and its output head lie on different devices")
+        scaling = Scaling(self.device, self._vocabulary, n)  # first: where it finds no memory, nothing else is open
         context = ggml.init(NODES * 512 + 65536)
         hidden = ggml.new_tensor_2d(context, ggml.F32, source.ne[0], source.ne[1])
         leaf = ggml.tensor(hidden)
         leaf.buffer, leaf.data = source.buffer, source.data
         graph = _Graph(context, ggml.new_graph(context, NODES, False), hidden,
                        ggml.new_tensor_1d(context, ggml.I32, n), ggml.new_tensor_2d(context, ggml.I32, k, n),
-                       Scaling(self.device, self._vocabulary, n), [])
+                       scaling, [])
         size = ggml.gallocr_size(self._allocator, 0)
         try:
             self._fill(graph, norm, build, n)

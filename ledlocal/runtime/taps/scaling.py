@@ -29,6 +29,7 @@ class Scaling:
         self._factors = ggml.new_tensor_2d(self._context, ggml.F32, self.chunk, rows)
         self._buffer = ggml.alloc_tensors(self._context, ggml.device_buffer_type(device))
         if not self._buffer:
+            ggml.free(self._context)
             raise OutOfResources(f"no memory for the temperatures of {rows} rows")
         self.write(np.ones(rows))
 
