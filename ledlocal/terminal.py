@@ -87,6 +87,8 @@ class Screen:
         """Put `text` in the place of the terminal's current line."""
         self._put("\r")
         self.write(text, style)
+        if self.erases:
+            self._put("\x1b[K")  # behind it, not before: a line that is empty for a moment flickers
 
     def _put(self, text: str) -> None:
         if self._stream is None:

@@ -54,7 +54,7 @@ def test_a_long_prompt_shows_how_much_was_read(talk: Callable[..., int], engine:
     monkeypatch.setenv("NO_COLOR", "1")
     engine.enqueue([Prefilled(1, 0, 512, 1200), Prefilled(1, 0, 1024, 1200), *reply("fine")])
     assert talk("long") == 0
-    read = [f"\rreading the prompt{part} ..." for part in ("", ": 512 of 1200 tokens", ": 1024 of 1200 tokens")]
+    read = [f"\rreading the prompt{part} ...\x1b[K" for part in ("", ": 512 of 1200 tokens", ": 1024 of 1200 tokens")]
     assert "".join(read) + "\r\x1b[K" in screen.getvalue()
 
 

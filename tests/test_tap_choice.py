@@ -26,7 +26,8 @@ from ledlocal.runtime.taps.plugin import PluginTap
 from ledlocal.runtime.taps.protocol import Tap
 from ledlocal.values.errors import TapRefused
 
-OPENED_BY = {"init": "free", "alloc_tensors": "buffer_free", "device_init": "backend_free", "gallocr_new": "gallocr_free"}
+OPENED_BY = {"init": "free", "alloc_tensors": "buffer_free", "device_init": "backend_free",
+             "gallocr_new": "gallocr_free"}
 TAPPABLE = [architecture for architecture in RECIPES if architecture not in UNTAPPABLE]
 
 

@@ -43,8 +43,17 @@ def test_a_line_is_one_safe_line_even_in_a_pipe() -> None:
     assert pipe.getvalue() == "a b␛\n"
 
 
+@pytest.mark.parametrize("term, behind", [("xterm", "\x1b[K"), ("dumb", "")])
+def test_a_shorter_status_leaves_nothing_of_a_longer_one(term: str, behind: str) -> None:
+    terminal = FakeTerminal()
+    screen = Screen(terminal, "never", {"TERM": term})
+    screen.status("round 1 of 5: batch 32")
+    screen.status("memory of led")
+    assert terminal.getvalue() == f"\rround 1 of 5: batch 32{behind}\rmemory of led{behind}"
+
+
 def test_what_takes_time_is_shown_on_a_terminal_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    for tty, quiet, shown in ((True, False, "\rloading ...\r\x1b[K"), (True, True, ""), (False, False, "")):
+    for tty, quiet, shown in ((True, False, "\rloading ...\x1b[K\r\x1b[K"), (True, True, ""), (False, False, "")):
         stream = FakeTerminal() if tty else io.StringIO()
         monkeypatch.setattr("sys.stderr", stream)
         console = Console("never", quiet)
@@ -125,7 +134,7 @@ def test_thinking_is_shown_always_or_only_counted(monkeypatch: pytest.MonkeyPatc
     assert show(THOUGHT, monkeypatch, tty=True, quiet=True, look=never)[1] == ""
     out, err = show(THOUGHT, monkeypatch, tty=True, look=never)
     counts = err.removesuffix("\n\n").split("\r")[1:]
-    assert counts == [f"thinking … {n} tokens, explored {m}" for n, m in enumerate((1, 1, 1, 2, 3, 3, 3), 1)]
+    assert counts == [f"thinking … {n} tokens, explored {m}\x1b[K" for n, m in enumerate((1, 1, 1, 2, 3, 3, 3), 1)]
     assert out == "It is\n\n13.\n"
 
 
