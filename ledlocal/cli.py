@@ -6,6 +6,8 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import click
 
 from ledlocal import __version__
-from ledlocal.values.errors import INTERRUPTED, BadInput, LedlocalError, OutOfResources
+from ledlocal.values.errors import INTERRUPTED, NOBODY_READS, BadInput, LedlocalError, OutOfResources
 
 COMMANDS = {
     "chat": "Talk to a model, or answer a prompt once.",
@@ -34,6 +36,19 @@ COMMANDS = {
     "completion": "Completion for a shell.",
 }
 """Name, which is also the module in ledlocal.commands, and the line in --help."""
+
+
+@contextmanager
+def _until_nobody_reads() -> Iterator[None]:
+    """Within, a reader that leaves ends the program without a word. click alone would call that a failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # the interpreter would complain of what is left in their buffers
+            with suppress(AttributeError, OSError):  # one that was closed before
+                os.dup2(nowhere, stream.fileno())
+        raise click.exceptions.Exit(NOBODY_READS) from None
 
 
 class Commands(click.Group):
@@ -65,6 +80,12 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    @_until_nobody_reads()
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click does, which is when --help is printed."""
+        return super().make_context(*args, **extra)
+
+    @_until_nobody_reads()
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Other exceptions are ours to fix and keep their traceback."""
         try:

@@ -287,6 +287,17 @@ def test_an_ended_measurement_shows_what_it_has(number: int, code: int) -> None:
     assert b"1      standard" in out and b"decode: 8 tokens" in out
 
 
+def test_a_reader_that_leaves_ends_it_quietly_and_the_file_is_whole(tmp_path: Path) -> None:
+    kept = tmp_path / "bench.json"
+    with start("bench", "--batch", "1", "-r", "1", "-n", "2", "-p", "0", "-t", "1", "--methods", "standard", "--out",
+               str(kept)) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 141 and all(line.startswith("note: ") for line in said.splitlines()), said
+    assert json.loads(kept.read_text())["complete"] is True
+
+
 @pytest.mark.parametrize("args, said", [
     (("--batch", "0"), "--batch takes different numbers from 1 to 256, not '0'"),
     (("--batch", "1,1"), "--batch takes different numbers"), (("--batch", "1,"), "--batch takes different numbers"),

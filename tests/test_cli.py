@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -288,7 +289,23 @@ def test_a_closed_pipe_ends_quietly() -> None:
         assert process.stdout.read(9) == b"word word"
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(20) == 1
+        assert process.wait(20) == 141
+
+
+@pytest.mark.parametrize("args", [("--help",), ("bench", "--help"), ("--version",), ("models", "ls"), ("nothing",)])
+@pytest.mark.parametrize("errors", ["read", "with the output"])
+def test_whatever_command_ends_quietly_when_nobody_reads(args: tuple[str, ...], errors: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([sys.executable, "-m", "ledlocal", *args], stdin=subprocess.DEVNULL, stdout=writing,
+                              stderr=subprocess.PIPE if errors == "read" else writing, timeout=60)
+    finally:
+        os.close(writing)
+    if errors == "read" and args == ("nothing",):  # it has nothing to say to a reader of its output
+        assert done.returncode == 2 and done.stderr.startswith(b"ledlocal: No such command")
+    else:
+        assert (done.returncode, done.stderr or b"") == (141, b"")
 
 
 def test_a_model_beside_continue_is_a_model(engine: FakeEngine) -> None:

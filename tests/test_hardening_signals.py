@@ -249,7 +249,7 @@ def test_a_reader_that_leaves_ends_it_quietly(slow_model: Path) -> None:
         assert process.stdout.read(4)
         [worker] = children(process.pid)
         process.stdout.close()
-        assert process.wait(10) == 1
+        assert process.wait(10) == 141
         assert process.stderr.read() == b""
         assert gone_within(worker, 1)
 

@@ -41,3 +41,5 @@ ERRORS = {error.__name__: error for error in (BadInput, PromptTooLong, EngineDie
 """By name: what one process tells another is raised there."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C (128 + SIGINT)."""
+NOBODY_READS = 141
+"""Exit code after the reader of the output has left (128 + SIGPIPE), as in `... | head`."""
