@@ -24,19 +24,21 @@ from scipy.stats import binom
 from ledlocal import cli
 from ledlocal.bench import measurement
 from ledlocal.bench.bare import Bare
-from ledlocal.bench.contender import contenders_of
+from ledlocal.bench.contender import DEFAULT, contenders_of
 from ledlocal.bench.measurement import Measurement
+from ledlocal.bench.memory import Taken, peak_bytes
 from ledlocal.bench.plan import Plan, Run, plan_from_json
 from ledlocal.bench.process import measure
 from ledlocal.bench.prompts import Prompts
 from ledlocal.bench.report import Report
 from ledlocal.bench.rows import Row, rows_of
+from ledlocal.bench.summary import NO_BREAK, summary
 from ledlocal.bench.through_engine import ForcedCoin, ThroughEngine
 from ledlocal.engine.engine import Engine
 from ledlocal.methods.final import FinalLayer
 from ledlocal.methods.method import METHODS, Step
 from ledlocal.models import DEMO
-from ledlocal.runtime.build import Build
+from ledlocal.runtime.build import Build, Device
 from ledlocal.runtime.llama import Model
 from ledlocal.runtime.plan import params_of
 from ledlocal.statistics.median import median_estimate
@@ -208,8 +210,14 @@ def test_all_of_it_on_the_demo_model(tmp_path: Path) -> None:
     assert rates["led:eager"] == 1 and rates["led:coin=0.5"] == pytest.approx(0.5, abs=0.1)
     assert 0 <= rates["led"] < 0.5 and rates["standard"] is rates["bare"] is None
     assert found["model"]["vocabulary"] == 615 and found["machine"]["threads"] == 1
-    assert set(found["memory"]["peak_bytes"]) == {"bare", "standard", "led"}
-    assert min(found["memory"]["peak_bytes"].values()) > 10 << 20
+    assert {"batch", "phase", "method", "tap", "explore_rate", "tokens_per_s", "spread", "ratio_to_standard",
+            "ratio_to_bare"} <= set(rows[0]) and {"model", "machine", "memory"} <= set(found)
+    memory = found["memory"]
+    assert set(memory["peak_bytes"]) == {"bare", "standard", "led"}
+    assert min(memory["peak_bytes"].values()) > 10 << 20
+    assert set(memory["measured_bytes"]) == set(memory["planned_bytes"]) == {"host"}  # on a machine without a GPU
+    # it holds the interpreter and libraries, too, and so is above the plan and above one contender alone
+    assert memory["planned_bytes"]["host"] < max(memory["peak_bytes"].values()) <= memory["measured_bytes"]["host"]
     assert len(found["runs"]) == 2 * 2 * (6 + 4)
 
 
@@ -223,11 +231,83 @@ def test_the_table_says_the_same() -> None:
         for name, seconds in (("bare", 1.0), ("standard", 1.25)):
             one.take({"event": "run", "run": vars_of(run(name, number, seconds))})
     one.take({"event": "skipped", "tap": "auto", "batch": 64, "why": "no memory"})
-    lines = list(one.lines())
-    assert any(line.split() == ["1", "standard", "0.800", "[0.800,", "0.800]", "8.0", "8.0", "0.0", "%", "125.00", "5"]
-               for line in lines)
+    lines, ratio = list(one.lines()), "1      standard  0.800 [0.800, 0.800]"
+    assert ratio in lines
+    assert ["1", "standard", "8.0", "8.0", "0.0", "%", "125.00", "5"] in [line.split() for line in lines]
+    assert lines.index("In short, with tap auto:") < lines.index(ratio)
     assert lines[-1] == "not measured: batch 64, tap auto: no memory"
     assert not any("noisy" in line for line in lines) and any("at least 94 %" in line for line in lines)
+
+
+def sentences(one: Report) -> list[str]:
+    return [line.replace(NO_BREAK, " ") for line in summary(one.rows)]
+
+
+@pytest.mark.parametrize("seconds, words", [
+    ((1.02, 1.03, 1.03, 1.03, 1.04), "3 % slower at 1 sequence (0.971 [0.962, 0.980])"),
+    ((1.05, 1.2, 1.3, 1.4, 1.6), "too noisy to tell at 1 sequence (0.769 [0.625, 0.952])"),
+    ((1.8, 1.9, 2.0, 2.1, 2.2), "44 to 55 % slower at 1 sequence (0.500 [0.455, 0.556])"),
+    ((0.5, 0.51, 0.52, 0.53, 0.55), "82 to 100 % faster at 1 sequence (1.923 [1.818, 2.000])"),
+    ((0.99, 0.995, 1.0, 1.0, 1.012), "the same within 2 % at 1 sequence (1.000 [0.988, 1.010])"),
+    ((0.9, 1.0, 1.0, 1.0, 1.1), "too noisy to tell at 1 sequence (1.000 [0.909, 1.111])"),
+    ((1.003, 1.004, 1.004, 1.004, 1.005), "0.4 % slower at 1 sequence (0.996 [0.995, 0.997])"),
+    ((2.0, 2.0), "too few rounds (2) to tell at 1 sequence (0.500 [0.500, 0.500])")])
+def test_what_a_ratio_tells(seconds: tuple[float, ...], words: str) -> None:
+    one = report()
+    for number, taken in enumerate(seconds):
+        for name, time_of in (("bare", 1.0), ("standard", taken)):
+            one.take({"event": "run", "run": vars_of(run(name, number, time_of))})
+    assert sentences(one)[2:] == [f"standard beside bare: {words}"]
+
+
+def test_a_summary_is_of_the_smallest_and_the_largest_batch_and_of_leds_own_coin() -> None:
+    one = Report(plan(METHODS_OF, batches=(32, 8, 1)), Build("0.3.36", "", "", False, False, ()), 3 << 20)
+    for batch in (1, 8, 32):
+        for name in METHODS_OF.split(","):
+            for phase in ("prefill", "decode"):
+                for number in range(5):
+                    chosen = {"explored": 1, "chosen": 10} if "led" in name else {}
+                    one.take({"event": "run", "run": vars_of(run(name, number, 1.0, phase, batch, tokens=batch,
+                                                                 **chosen))})
+    same, equal = "the same within 0 % at", "1.000 [1.000, 1.000]"
+    assert sentences(one) == [
+        "In short, with tap auto:", "standard: 1 tokens/s at 1 sequence, 32 tokens/s at 32 sequences",
+        f"standard beside bare: {same} 1 sequence ({equal}), {same} 32 sequences ({equal})",
+        f"led beside standard: {same} 1 sequence ({equal}, 10.0 % explored), "
+        f"{same} 32 sequences ({equal}, 10.0 % explored)",
+        f"led:eager beside standard: {same} 1 sequence ({equal}), {same} 32 sequences ({equal})"]
+
+
+def test_every_line_fits_into_80_columns_whatever_the_numbers() -> None:
+    methods = DEFAULT + ",led:coin=0.0625"
+    one = Report(plan(methods, prompt=2**20, tokens=2**20), Build("0.3.36", "", "", False, False, (
+        Device("CUDA0", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition", True, 1 << 36),)), 3 << 30)
+    one.depth, one.peaks, one.planned = 2**20, {"bare": 1 << 40}, {"host": 1 << 40, "CUDA0": 1 << 40}
+    one.take({"event": "memory", "ours": True, "bytes": {"host": 1 << 40, "CUDA0": 1 << 40}})
+    rng = np.random.default_rng(0)
+    for name in methods.split(","):
+        for number in range(5):
+            one.take({"event": "run", "run": vars_of(run(name, number, float(rng.lognormal(-5, 2)), batch=256,
+                                                         tokens=2560, explored=10, chosen=10))})
+    assert max(map(len, one.lines())) <= 79
+
+
+def test_memory_is_measured_beside_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = {1: 800, 2: 500}
+    for name, found in {"device_count": lambda: 3, "device_at": lambda i: i, "device_type": lambda i: min(i, 1),
+                        "device_name": lambda i: b"GPU%d" % i, "memory_of": lambda i: (gpus[i], 1000)}.items():
+        monkeypatch.setattr(f"ledlocal.runtime.ggml.{name}", found)
+    taken = Taken()
+    gpus |= {1: 300, 2: 600}
+    found = taken.bytes()
+    assert found == {"host": pytest.approx(peak_bytes(), rel=0.1), "GPU1": 500, "GPU2": 0}
+    one = report()
+    one.take({"event": "run", "run": vars_of(run("standard", 0, 1.0))})
+    for ours, host, gpu in ((True, 5 << 20, 7 << 20), (True, 6 << 20, 3 << 20), (False, 9 << 20, 9 << 20)):
+        one.take({"event": "memory", "ours": ours, "bytes": {"host": host, "GPU1": gpu}})
+    one.planned = {"host": 2 << 20}
+    assert json.loads(one.to_json(True))["memory"]["measured_bytes"] == {"host": 6 << 20, "GPU1": 7 << 20}
+    assert "host 6.0 MiB (2.0), GPU1 7.0 MiB" in " ".join(one.lines())
 
 
 def vars_of(one: Run) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +12,7 @@ from typing import Any, Protocol
 
 from ledlocal.bench.bare import Bare
 from ledlocal.bench.contender import BACKEND, Contender
+from ledlocal.bench.memory import Taken
 from ledlocal.bench.plan import Plan, Run
 from ledlocal.bench.prompts import Prompts
 from ledlocal.bench.through_engine import ThroughEngine
@@ -50,12 +49,13 @@ class Generator(Protocol):
 
 
 class Measurement:
-    """Tells what it has seen as dictionaries that JSON can hold: `loaded`, `opened`, `run`, `skipped`, `peak`."""
+    """Tells what it has seen as dictionaries that JSON can hold: `loaded`, `opened`, `run`, `memory`, `skipped`."""
 
     def __init__(self, plan: Plan, tell: Tell) -> None:
         self._plan, self._tell = plan, tell
         self._skipped: set[tuple[TapName, int]] = set()
         self._prompts: Prompts | None = None
+        self._taken = Taken()
 
     def run(self) -> None:
         """Everything is loaded anew in every round: where buffers happen to lie in memory costs up to 5 %."""
@@ -67,7 +67,6 @@ class Measurement:
                 for batch in plan.batches:
                     if (tap, batch) not in self._skipped:
                         self._cell(tap, batch, number)
-        self._tell({"event": "peak", "bytes": peak_bytes()})
 
     def _look(self) -> None:
         with closing(Engine(replace(self._plan.options, slots=1, context=_LOOK, tap="none"))) as engine:
@@ -138,6 +137,7 @@ class Measurement:
             self._tell_run(replace(run, phase="prefill", tokens=len(prompt), seconds=first_tokens(
                 generator, prompt)))
         self._tell_run(decoding(generator, self._prompt(2 * at + 1, plan.depth), run, plan.tokens))
+        self._tell({"event": "memory", "ours": contender.ours, "bytes": self._taken.bytes()})
 
     def _tell_run(self, run: Run) -> None:
         self._tell({"event": "run", "run": asdict(run)})
@@ -166,14 +166,3 @@ def decoding(generator: Generator, prompt: tuple[int, ...], run: Run, tokens: in
     stream.close()  # type: ignore[attr-defined]
     return replace(run, tokens=steps * run.batch, seconds=seconds, explored=generator.explored,
                    chosen=generator.chosen)
-
-
-def peak_bytes() -> int:
-    """Peak of this process's resident memory."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    for line in lines:  # getrusage would count what the parent was when it started this process
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) << 10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,11 +15,14 @@ from typing import Any
 
 from ledlocal.bench.plan import Plan, Run
 from ledlocal.bench.rows import LEAST_ROUNDS, NOISY, Row, rows_of
+from ledlocal.bench.summary import NO_BREAK, interval, summary
 from ledlocal.runtime.build import Build
-from ledlocal.statistics.median import MedianEstimate
 from ledlocal.tables import Table, lines
 
-HEAD = ("batch", "method", "/ bare", "/ standard", "explored", "tokens/s", "best", "spread", "ms/step", "rounds")
+WIDTH = 79
+"""Columns: a terminal of 80 breaks nothing, in a pipe's reader neither."""
+RATIOS = ("batch", "method", "/ bare", "/ standard", "explored", "")
+SPEEDS = ("batch", "method", "tokens/s", "best", "spread", "ms/step", "rounds")
 
 
 @dataclass(slots=True)
@@ -40,7 +44,9 @@ class Report:
     notices: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     planned: dict[str, int] = field(default_factory=dict)
-    """Bytes by device that the engine takes at the largest batch size."""
+    """Bytes by device that the engine was to take at the largest batch size."""
+    measured: dict[str, int] = field(default_factory=dict)
+    """The most bytes by device while the engine was open: resident ones of the whole process, what a GPU had less."""
     peaks: dict[str, int] = field(default_factory=dict)
     """Bytes by contender, each in a process of its own."""
 
@@ -56,6 +62,9 @@ class Report:
                 if sum(event["memory"].values()) > sum(self.planned.values()):
                     self.planned = event["memory"]
                 self._note(event["notices"])
+            case "memory" if event["ours"]:
+                self.measured |= {device: max(size, self.measured.get(device, 0))
+                                  for device, size in event["bytes"].items()}
             case "skipped":
                 self.skipped.append(f"batch {event['batch']}, tap {event['tap']}: {event['why']}")
             case "refused":
@@ -70,14 +79,22 @@ class Report:
         return list(rows_of(self.plan, self.runs, self.taps))
 
     def lines(self) -> Iterator[str]:
-        """The tables, ratios first, under what they were measured with."""
+        """What it comes to, and the tables, ratios first, under what they were measured with."""
         rows = self.rows
-        yield from self._heading()
-        if (done := sum(run.phase == "decode" for run in self.runs)) < self.plan.runs:
-            yield f"not complete: {done} of {self.plan.runs} runs"
+        for sentence in self._heading():
+            yield from textwrap.wrap(sentence, WIDTH)
         yield ""
-        yield from lines(_tables(rows, self.plan.prompt, self.plan.tokens, self.depth))
+        for sentence in summary(rows):
+            broken = textwrap.wrap(sentence, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+            yield from (line.replace(NO_BREAK, " ") for line in broken)
         yield ""
+        yield from lines(self._tables(rows))
+        yield ""
+        for sentence in self._remarks(rows):
+            yield from textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
+
+    def _remarks(self, rows: Sequence[Row]) -> Iterator[str]:
+        """How the numbers are to be read."""
         yield from self._memory()
         ratios = [ratio for row in rows for ratio in (row.ratio_to_bare, row.ratio_to_standard) if ratio]
         if ratios:
@@ -100,15 +117,34 @@ class Report:
         kind = "patched" if self.build.native else "stock"
         yield (f"{', '.join(where)} · {self.threads} threads · llama-cpp-python {self.build.version} ({kind}) · "
                f"ledlocal {version('ledlocal')}")
+        if (done := sum(run.phase == "decode" for run in self.runs)) < self.plan.runs:
+            yield f"not complete: {done} of {self.plan.runs} runs"
+
+    def _tables(self, rows: Sequence[Row]) -> Iterator[Table]:
+        groups = [list(group) for _, group in groupby(rows, lambda row: (row.phase, row.tap, row.asked))]
+        for group in groups:
+            if any(row.ratio_to_bare or row.ratio_to_standard for row in group):
+                yield self._what(group[0]), [RATIOS, *map(_ratios, group)]
+        for group in groups:
+            yield f"in numbers, {self._what(group[0])}", [SPEEDS, *map(_speeds, group)]
+
+    def _what(self, row: Row) -> str:
+        if row.phase == "prefill":
+            return f"prefill: {self.plan.prompt} tokens until the first of every sequence; tap {row.tap}"
+        return f"decode: {self.plan.tokens} tokens of every sequence behind {self.depth}; tap {row.tap}"
 
     def _memory(self) -> Iterator[str]:
         if self.peaks:
             batch = min(run.batch for run in self.runs)
             yield f"Peak of resident memory at batch {batch}, each in a process of its own: " + ", ".join(
                 f"{name} {peak / 2**20:,.1f} MiB" for name, peak in self.peaks.items())
-        if set(self.planned) - {"host"}:
-            yield "Taken by the engine at the largest batch: " + ", ".join(
-                f"{device} {size / 2**30:.2f} GiB" for device, size in self.planned.items())
+        if self.measured:
+            batch = max(run.batch for run in self.runs)
+            planned = {device: f" ({size / 2**20:,.1f})" for device, size in self.planned.items()}
+            sizes = [f"{device} {size / 2**20:,.1f} MiB{planned.get(device, '')}"
+                     for device, size in self.measured.items()]
+            yield (f"Peak of all that was measured, up to batch {batch}, the interpreter included (what the engine had "
+                   f"planned to take): {', '.join(sizes)}")
 
     def _remedy(self) -> str:
         busy = self.load_before is not None and self.load_before > 0.5
@@ -128,7 +164,8 @@ class Report:
                         "load_before": self.load_before},
             "build": {"ledlocal": version("ledlocal"), "llama_cpp_python": self.build.version,
                       "features": self.build.features, "patched": self.build.native},
-            "memory": {"peak_bytes": self.peaks, "planned_bytes": self.planned},
+            "memory": {"peak_bytes": self.peaks, "measured_bytes": self.measured,
+                       "planned_bytes": self.planned},
             "plan": {name: value for name, value in asdict(self.plan).items() if name not in ("options", "ids")},
             "options": {name: value for name, value in asdict(self.plan.options).items()
                         if name not in ("model", "context", "slots", "tap")},
@@ -147,20 +184,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _tables(rows: Sequence[Row], prompt: int, tokens: int, depth: int) -> Iterator[Table]:
-    for (phase, tap, _), members in groupby(rows, lambda row: (row.phase, row.tap, row.asked)):
-        group = list(members)
-        what = (f"prefill: {prompt} tokens, until every sequence has its first token" if phase == "prefill" else
-                f"decode: {tokens} tokens of every sequence behind {depth}")
-        yield f"{what}; tap {tap}", [HEAD, *map(_cells, group)]
-
-
-def _cells(row: Row) -> tuple[str, ...]:
+def _ratios(row: Row) -> tuple[str, ...]:
     explored = "" if row.explore_rate is None else f"{100 * row.explore_rate:.1f} %"
-    return (str(row.batch), row.method, _ratio(row.ratio_to_bare), _ratio(row.ratio_to_standard), explored,
-            f"{row.tokens_per_s:,.1f}", f"{row.best_tokens_per_s:,.1f}", f"{100 * row.spread:.1f} %",
-            f"{1e3 * row.seconds_per_step:,.2f}", f"{row.rounds}{' ~' if row.noisy else ''}")
+    return (str(row.batch), row.method, interval(row.ratio_to_bare) if row.ratio_to_bare else "",
+            interval(row.ratio_to_standard) if row.ratio_to_standard else "", explored, "~" if row.noisy else "")
 
 
-def _ratio(ratio: MedianEstimate | None) -> str:
-    return "" if ratio is None else f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+def _speeds(row: Row) -> tuple[str, ...]:
+    return (str(row.batch), row.method, f"{row.tokens_per_s:,.1f}", f"{row.best_tokens_per_s:,.1f}",
+            f"{100 * row.spread:.1f} %", f"{1e3 * row.seconds_per_step:,.2f}", str(row.rounds))

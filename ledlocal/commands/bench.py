@@ -153,11 +153,10 @@ def _measure(report: Report, console: Console) -> None:
 
 def _peak(plan: Plan) -> dict[str, int]:
     from ledlocal.bench.process import measure
+    from ledlocal.runtime.memory import HOST
 
-    events = list(measure(plan))
-    ran = any(event["event"] == "run" for event in events)  # or it was refused, and the process did nothing
-    peaks = [event["bytes"] for event in events if ran and event["event"] == "peak"]
-    return dict(zip([plan.contenders[0].name], peaks, strict=False))
+    peaks = [event["bytes"][HOST] for event in measure(plan) if event["event"] == "memory"]  # none if it was refused
+    return {plan.contenders[0].name: max(peaks)} if peaks else {}
 
 
 def _tell(wait: Wait, report: Report, start: float) -> None:

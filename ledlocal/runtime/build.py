@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -62,10 +61,8 @@ def _look() -> Build:
     devices = []
     for i in range(ggml.device_count()):
         pointer = ggml.device_at(i)
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        ggml.device_memory(pointer, free, total)
         devices.append(Device(ggml.device_name(pointer).decode(), ggml.device_description(pointer).decode(),
-                              ggml.device_type(pointer) != ggml.CPU_DEVICE, total.value))
+                              ggml.device_type(pointer) != ggml.CPU_DEVICE, ggml.memory_of(pointer)[1]))
     return Build(version("llama-cpp-python"), C.llama_print_system_info().decode(), str(library_path()),
                  is_native(), not amx.usable(), tuple(devices))
 

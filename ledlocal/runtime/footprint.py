@@ -104,10 +104,9 @@ class Footprint:
             pointer = ggml.device_at(i)
             name = ggml.device_name(pointer).decode()
             if name in devices:
-                free, total = c.c_size_t(), c.c_size_t()
-                ggml.device_memory(pointer, free, total)
-                if total.value:
-                    found[name] = free.value
+                free, total = ggml.memory_of(pointer)
+                if total:
+                    found[name] = free
         return found
 
     def close(self) -> None:

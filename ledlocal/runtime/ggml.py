@@ -83,7 +83,7 @@ device_count = _function("ggml_backend_dev_count", c.c_size_t)
 device_at = _function("ggml_backend_dev_get", Pointer, c.c_size_t)
 device_name = _function("ggml_backend_dev_name", c.c_char_p, Pointer)
 device_description = _function("ggml_backend_dev_description", c.c_char_p, Pointer)
-device_memory = _function("ggml_backend_dev_memory", None, Pointer, c.POINTER(c.c_size_t), c.POINTER(c.c_size_t))
+_device_memory = _function("ggml_backend_dev_memory", None, Pointer, c.POINTER(c.c_size_t), c.POINTER(c.c_size_t))
 device_type = _function("ggml_backend_dev_type", c.c_int, Pointer)
 device_init = _function("ggml_backend_dev_init", Pointer, Pointer, c.c_char_p)
 device_registry = _function("ggml_backend_dev_backend_reg", Pointer, Pointer)
@@ -120,6 +120,13 @@ def op(pointer: int) -> bytes:
 def op_name(node: Tensor) -> bytes:
     """The same of a copied struct."""
     return bytes(_op_name(node.op))
+
+
+def memory_of(device: int) -> tuple[int, int]:
+    """Bytes free on a device, and all of them; 0 where its backend does not tell."""
+    free_bytes, total = c.c_size_t(), c.c_size_t()
+    _device_memory(device, free_bytes, total)
+    return free_bytes.value, total.value
 
 
 def imitate(pointer: int, node: Tensor, sources: Sequence[int]) -> None:
