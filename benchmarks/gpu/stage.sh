@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # One stage on a machine with an NVIDIA GPU (Python 3.12, nvcc, no network): build | taps | speed SHAPE NAME ARGUMENTS |
-# profile SHAPE BATCH | evaluate NAME ARGUMENTS. Each takes under 9 minutes and leaves its results in $OUT. `build` leaves
-# the compiled libraries there, too, in parts (lib.*): put into .gpu/ they spare the next machine 5 minutes.
+# profile SHAPE BATCH | evaluate NAME ARGUMENTS. Each ends within 9 minutes and leaves its results in $OUT. `build` leaves
+# the compiled libraries there, too, in parts (lib.*): put into .gpu/ they spare the next machine 5 minutes. `evaluate`
+# leaves its run there (run-NAME.*): left on the machine, or put into .gpu/, the same command goes on with it. It exits
+# with 4 while there is more to do.
 #
 #     benchmarks/gpu/stage.sh build && benchmarks/gpu/stage.sh taps
 #     benchmarks/gpu/stage.sh speed qwen3-4b h100 --batch 1,128
 #
-# CUDA=off rehearses everything on the CPU.
+# CUDA=off rehearses everything on the CPU; LIMIT: seconds after which a stage puts together what it has.
 set -euo pipefail
+limit=${LIMIT:-480}
+[ -n "${ON_THE_CLOCK:-}" ] || ON_THE_CLOCK=yes exec timeout -k 10 $((limit + 50)) "$0" "$@"
 cd "$(dirname "$0")/../.."
 : "${OUT:?names the folder for results}"
 work=${WORK:-/var/tmp/ledlocal-gpu}
@@ -61,13 +65,16 @@ model() {
     }
 }
 
-# SHAPE NAME and the arguments of `ledlocal bench`, which shows what it has after $LIMIT seconds
+# Seconds of the first N of this stage that are left, at least 1: timeout takes 0 for no limit
+left() { echo $(($1 > SECONDS ? $1 - SECONDS : 1)); }
+
+# SHAPE NAME and the arguments of `ledlocal bench`, which shows what it has when the time is over
 speed() {
     shape=$1 name=$2
     shift 2
     model "$shape"
-    timeout -s INT "${LIMIT:-480}" ledlocal bench "$work/$shape.gguf" "$@" --out "$OUT/bench-$name.json" | tee "$OUT/bench-$name.txt" ||
-        [ "${PIPESTATUS[0]}" = 124 ]  # $LIMIT seconds were over
+    timeout -s INT "$(left "$limit")" ledlocal bench "$work/$shape.gguf" "$@" --out "$OUT/bench-$name.json" | tee "$OUT/bench-$name.txt" ||
+        [ "${PIPESTATUS[0]}" = 124 ]
 }
 
 # SHAPE BATCH: what our own Python takes of a step, and where
@@ -80,18 +87,46 @@ profile() {
     done | tee "$OUT/profile-$1-$2.txt"
 }
 
-# NAME and the arguments of `ledlocal eval`: shards side by side on one GPU, resumed if they are there already
+# NAME and the arguments of `ledlocal eval`: $SHARDS (8) shards side by side on one GPU, and when all are done their merge
 evaluate() {
-    name=$1 shards=${SHARDS:-8}
+    name=$1 runs=$work/runs
     shift
-    mkdir -p "$work/runs"
-    for i in $(seq "$shards"); do
-        ledlocal eval "$@" --shard "$i/$shards" --out "$work/runs/$name-$i" -t 1 > "$work/runs/$name-$i.log" 2>&1 &
+    mkdir -p "$runs"
+    if [ ! -e "$runs/$name" ] && [ ! -e "$runs/$name-1" ] && compgen -G ".gpu/run-$name.*" > /dev/null; then
+        cat ".gpu/run-$name."* | tar -C "$runs" -xJ
+    fi
+    parts=()
+    for i in $(seq "${SHARDS:-8}"); do parts+=("$name-$i"); done
+    [ -e "$runs/$name/run.toml" ] || shards "$@" || { code=$?; keep "${parts[@]}"; return $code; }
+    [ -e "$runs/$name/run.toml" ] || (cd "$runs" && ledlocal merge "$name" "${parts[@]}")
+    keep "$name"
+    ledlocal compare "$runs/$name" | tee "$OUT/compare-$name.txt"
+}
+
+# Runs $parts; 1 if one failed, 4 if one is not done yet. A last eighth of the time is for what follows.
+shards() {
+    running=() failed='' late=''
+    for i in "${!parts[@]}"; do
+        timeout -k 20 "$(left $((limit * 7 / 8)))" ledlocal eval "$@" --shard "$((i + 1))/${#parts[@]}" \
+            --out "$runs/${parts[i]}" -t 1 > "$runs/${parts[i]}.log" 2>&1 &
+        running+=($!)
     done
-    wait
-    tail -qn 1 "$work/runs/$name"-*.log | sort | uniq -c
-    ledlocal merge "$work/runs/$name" "$work/runs/$name"-*/ && ledlocal compare "$work/runs/$name"
-    tar -C "$work/runs" -c "$name" | xz -T0 | split -b 15M -d - "$OUT/run-$name."
+    for i in "${!parts[@]}"; do
+        code=0
+        wait "${running[i]}" || code=$?
+        [ "$code" != 124 ] || late+=" ${parts[i]}"
+        [ "$code" = 0 ] || [ "$code" = 124 ] || failed+=" ${parts[i]}"
+        echo "${parts[i]}: exit $code: $(tail -n 1 "$runs/${parts[i]}.log")"
+    done
+    [ -z "$failed" ] || { echo "failed:$failed"; return 1; }
+    [ -z "$late" ] || { echo "not done:$late; the same command goes on"; return 4; }
+}
+
+# What there is of these runs into $OUT, in parts
+keep() {
+    there=()
+    for run in "$@"; do [ ! -e "$runs/$run" ] || there+=("$run"); done
+    [ "${#there[@]}" = 0 ] || tar -C "$runs" -c "${there[@]}" | xz -T0 | split -b 15M -d - "$OUT/run-$name."
 }
 
 "$@"
