@@ -26,7 +26,8 @@ compare) echo "compared" ;;
 esac
 """
 
-pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("bash", "timeout", "xz", "g++"))), reason="needs a Linux shell")
+pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("bash", "timeout", "xz", "g++"))),
+                                reason="needs bash, timeout, xz and g++")
 
 
 def evaluate(folder: Path, work: str = "work", **environ: str) -> tuple[int, str, Path]:
