@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -127,22 +128,22 @@ def test_a_summary_is_of_the_smallest_and_the_largest_batch_and_of_leds_own_coin
 
 def test_every_line_fits_into_80_columns_whatever_the_numbers() -> None:
     methods = DEFAULT + ",led:coin=0.0625"
-    one = Report(plan(methods, prompt=2**20, tokens=2**20), Build("0.3.36", "", "", False, False, (
+    one = Report(plan(methods, prompt=2**20, tokens=2**20, batches=(256,)), Build("0.3.36", "", "", False, False, (
         Device("CUDA0", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition", True, 1 << 36),)), 3 << 30)
     one.depth, one.peaks, one.planned = 2**20, {"bare": 1 << 40}, {"host": 1 << 40, "CUDA0": 1 << 40}
     one.take({"event": "memory", "ours": True, "bytes": {"host": 1 << 40, "CUDA0": 1 << 40}})
     rng = np.random.default_rng(0)
-    for name in methods.split(","):
-        for number in range(5):
-            one.take({"event": "run", "run": vars_of(run(name, number, float(rng.lognormal(-5, 2)), batch=256,
-                                                         tokens=2560, explored=10, chosen=10))})
+    one.taps = {"auto": "reference"}
+    for name, phase, number in product(methods.split(","), ("prefill", "decode"), range(5)):
+        one.take({"event": "run", "run": vars_of(run(name, number, float(rng.lognormal(-5, 2)), phase, 256,
+                                                     tokens=2560, explored=10, chosen=10))})
     assert max(map(len, one.lines())) <= 79
 
 
 def test_memory_is_measured_beside_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = {1: 800, 2: 500}
-    for name, found in {"device_count": lambda: 3, "device_at": lambda i: i, "device_type": lambda i: min(i, 1),
-                        "device_name": lambda i: b"GPU%d" % i, "memory_of": lambda i: (gpus[i], 1000)}.items():
+    gpus = {1: 800, 2: 500, 3: 0}
+    for name, found in {"device_count": lambda: 4, "device_at": lambda i: i, "device_type": lambda i: min(i, 1),
+                        "device_name": lambda i: b"GPU%d" % i, "memory_of": lambda i: (gpus[i], 2 * gpus[i])}.items():
         monkeypatch.setattr(f"ledlocal.runtime.ggml.{name}", found)
     taken = Taken()
     gpus |= {1: 300, 2: 600}

@@ -25,8 +25,10 @@ class Taken:
 
 
 def _free() -> dict[str, int]:
-    gpus = [gpu for i in range(ggml.device_count()) if ggml.device_type(gpu := ggml.device_at(i)) != ggml.CPU_DEVICE]
-    return {ggml.device_name(gpu).decode(): ggml.memory_of(gpu)[0] for gpu in gpus}
+    devices = [ggml.device_at(i) for i in range(ggml.device_count())]
+    told = {ggml.device_name(one).decode(): ggml.memory_of(one) for one in devices
+            if ggml.device_type(one) != ggml.CPU_DEVICE}
+    return {name: free for name, (free, total) in told.items() if total}
 
 
 def peak_bytes() -> int:

@@ -20,7 +20,7 @@ from ledlocal.runtime.build import Build
 from ledlocal.tables import Table, lines
 
 WIDTH = 79
-"""Columns: a terminal of 80 breaks nothing, in a pipe's reader neither."""
+"""Columns of a line: a terminal of 80 breaks none, also where it shows what was piped."""
 RATIOS = ("batch", "method", "/ bare", "/ standard", "explored", "")
 SPEEDS = ("batch", "method", "tokens/s", "best", "spread", "ms/step", "rounds")
 
@@ -81,17 +81,13 @@ class Report:
     def lines(self) -> Iterator[str]:
         """What it comes to, and the tables, ratios first, under what they were measured with."""
         rows = self.rows
-        for sentence in self._heading():
-            yield from textwrap.wrap(sentence, WIDTH)
+        yield from _wrapped(self._heading())
         yield ""
-        for sentence in summary(rows):
-            broken = textwrap.wrap(sentence, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-            yield from (line.replace(NO_BREAK, " ") for line in broken)
+        yield from _wrapped(summary(rows), "    ")
         yield ""
         yield from lines(self._tables(rows))
         yield ""
-        for sentence in self._remarks(rows):
-            yield from textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
+        yield from _wrapped(self._remarks(rows))
 
     def _remarks(self, rows: Sequence[Row]) -> Iterator[str]:
         """How the numbers are to be read."""
@@ -126,12 +122,12 @@ class Report:
             if any(row.ratio_to_bare or row.ratio_to_standard for row in group):
                 yield self._what(group[0]), [RATIOS, *map(_ratios, group)]
         for group in groups:
-            yield f"in numbers, {self._what(group[0])}", [SPEEDS, *map(_speeds, group)]
+            yield f"speeds, {self._what(group[0])}", [SPEEDS, *map(_speeds, group)]
 
     def _what(self, row: Row) -> str:
         if row.phase == "prefill":
-            return f"prefill: {self.plan.prompt} tokens until the first of every sequence; tap {row.tap}"
-        return f"decode: {self.plan.tokens} tokens of every sequence behind {self.depth}; tap {row.tap}"
+            return f"prefill: {self.plan.prompt} tokens to the first of every sequence, tap {row.tap}"
+        return f"decode: {self.plan.tokens} tokens of every sequence behind {self.depth}, tap {row.tap}"
 
     def _memory(self) -> Iterator[str]:
         if self.peaks:
@@ -182,6 +178,12 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _wrapped(sentences: Iterator[str], indent: str = "") -> Iterator[str]:
+    for sentence in sentences:
+        for line in textwrap.wrap(sentence, WIDTH, subsequent_indent=indent, break_on_hyphens=False):
+            yield line.replace(NO_BREAK, " ")
 
 
 def _ratios(row: Row) -> tuple[str, ...]:

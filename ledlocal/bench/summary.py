@@ -11,13 +11,11 @@ from ledlocal.bench.rows import LEAST_ROUNDS, NOISY, Row
 from ledlocal.statistics.median import MedianEstimate
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Stands where a sentence may not be broken; not to be shown."""
 
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """Sentences about the phase `decode`, at the smallest and the largest batch size, for each tap.
-
-    Where they may not be broken stands NO_BREAK.
-    """
+    """Sentences about the phase `decode`, at the smallest and the largest batch size, for each tap."""
     decoding = [row for row in rows if row.phase == "decode"]
     for (_, tap), members in groupby(decoding, lambda row: (row.asked, row.tap)):
         group = list(members)
@@ -33,19 +31,18 @@ def _sentences(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{speaker}: " + ", ".join(f"{row.tokens_per_s:,.0f} tokens/s at {_sequences(row.batch)}" for row in rows
                                      if row.method == speaker)
     for method in methods:
-        beside = [(row, ratio) for row in rows if row.method == method and (ratio := _compared(row))]
-        if beside and not (LED in methods and _aside(beside[0][0])):
-            base = STANDARD if beside[0][0].ratio_to_standard else BARE
-            yield f"{method} beside {base}: " + ", ".join(_verdict(row, ratio) for row, ratio in beside)
+        mine = [row for row in rows if row.method == method]
+        if method == BARE or (LED in methods and _aside(mine[0])):
+            continue
+        base = STANDARD if method != STANDARD and STANDARD in methods else BARE
+        ratios = [row.ratio_to_standard if base == STANDARD else row.ratio_to_bare for row in mine]
+        if verdicts := [_verdict(row, ratio) for row, ratio in zip(mine, ratios, strict=True) if ratio]:
+            yield f"{method} beside {base}: {', '.join(verdicts)}"
 
 
 def _aside(row: Row) -> bool:
     """Where LED's own coin was measured, other coins and samplers are left to the tables."""
     return row.method == BACKEND or (row.forced and row.method != EAGER)
-
-
-def _compared(row: Row) -> MedianEstimate | None:
-    return None if row.method == BARE else row.ratio_to_standard or row.ratio_to_bare
 
 
 def _verdict(row: Row, ratio: MedianEstimate) -> str:
