@@ -189,7 +189,8 @@ class LedlocalApp(Application):
     async def action_settings(self) -> None:
         """How the next answer is drawn."""
         dialogue = self.chat.dialogue
-        assert dialogue is not None
+        if dialogue is None or not self.check_action("settings", ()):  # the key came twice
+            return
         chosen = await self.push_screen_wait(SettingsDrawer(dialogue))
         if chosen is not None:
             dialogue.settings = chosen

@@ -65,7 +65,7 @@ class ChatScreen(Replying):
     def on_key(self, event: Key) -> None:
         """What no key of ours took."""
         if self.busy and event.key in NOT_NOW:
-            self.say("it answers; ctrl+c stops it" if self.answering else "not yet")
+            self.say("it answers; ctrl+c stops it" if self.answering else "not yet", passing=True)
 
     async def begin(self, dialogue: Dialogue) -> None:
         """A model is loaded."""
@@ -118,7 +118,7 @@ class ChatScreen(Replying):
 
     def _refuse(self, text: str, why: str) -> None:
         self.query_one(Prompt).give_back(text)
-        self.say(why)
+        self.say(why, passing=True)
 
     def action_fold(self) -> None:
         """Fold or unfold every thought."""

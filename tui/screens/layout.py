@@ -35,7 +35,7 @@ class ChatLayout(Screen[None]):
         self.dialogue: Dialogue | None = None
         """None until a model is loaded."""
         self.looking = Watch()
-        self._said = ""
+        self._said, self._passing = "", False
 
     def compose(self) -> ComposeResult:
         """Status, conversation and pane, banner, prompt."""
@@ -92,13 +92,19 @@ class ChatLayout(Screen[None]):
             for notice in (*more, *self.dialogue.settings.notices(self.dialogue.loaded)):
                 self.app.notify(safe_line(notice), markup=False)
 
-    def say(self, text: str) -> str:
-        """In the line above the prompt, until something else is said; what was said before."""
-        before, self._said = self._said, text
+    def say(self, text: str, passing: bool = False) -> str:
+        """In the line above the prompt, until something else is said, or a reply begins or ends if it is but `passing`;
+        what was said before."""
+        before, self._said, self._passing = self._said, text, passing
         banner = self.query_one("#banner", Static)
         banner.update(safe_text(text))
         banner.set_class(bool(text), "-said")
         return before
+
+    def unsay(self) -> None:
+        """What was said in passing is over."""
+        if self._passing:
+            self.say("")
 
     def show_status(self) -> None:
         """Model, method and context, on the first line."""

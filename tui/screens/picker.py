@@ -16,10 +16,11 @@ from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ledlocal.safe_text import safe_line
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.field import Field
 
 
-class Picker(ModalScreen[str | None]):
+class Picker(Once, ModalScreen[str | None]):
     """Dismissed with a name of the list, with what was typed if nothing in the list matches, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

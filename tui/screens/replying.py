@@ -26,8 +26,6 @@ class Replying(ChatLayout):
 
     answering: reactive[Answering | None] = reactive(None, bindings=True)
     _changing = False
-    _reading = False
-    """The banner says how much of the prompt was read."""
 
     def on_mount(self) -> None:
         """Nothing comes yet."""
@@ -88,6 +86,7 @@ class Replying(ChatLayout):
         """Show what came since the last time."""
         now = self.answering
         if now is None:
+            self._look_after_engine()
             return
         ended = now.feed.ended
         events = now.feed.take()
@@ -107,22 +106,16 @@ class Replying(ChatLayout):
         if isinstance(event, Notice):
             self.app.notify(safe_line(event.text), markup=False)
         elif isinstance(event, Prefilled):
-            self._reading = True
-            self.say(f"reading the prompt: {event.cached} of {event.prompt_tokens} tokens")
+            self.say(f"reading the prompt: {event.cached} of {event.prompt_tokens} tokens", passing=True)
         elif isinstance(event, Started):
-            self._has_read()
+            self.unsay()
             if self.detail != now.feed.request.detail:  # the key was pressed before the engine knew of the request
                 self.watch_detail()
-
-    def _has_read(self) -> None:
-        if self._reading:
-            self._reading = False
-            self.say("")
 
     async def _end(self, now: Answering) -> None:
         """The reply has ended, by itself or not."""
         assert self.dialogue is not None
-        self._has_read()
+        self.unsay()
         reply = now.keep(self.dialogue)
         error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
         if reply is not None:
@@ -158,6 +151,12 @@ class Replying(ChatLayout):
         if self.answering is not None and self.dialogue is not None:
             self.answering.leave(self.dialogue)
             self.set_reactive(Replying.answering, None)
+
+    def _look_after_engine(self) -> None:
+        """One may die while nobody asks it anything."""
+        if not self._changing and self.app.engine is not None and (died := self.app.engine.died):
+            self._failed(EngineDied(died))
+            self.refresh_bindings()
 
     def _failed(self, error: LedlocalError) -> None:
         if isinstance(error, EngineDied):

@@ -29,6 +29,7 @@ from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.values.errors import LedlocalError
 from ledlocal_tui.run_state import LiveSample, News, RunState
 from ledlocal_tui.screens.live_sample import LiveSampleScreen
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.widgets.sheet import Sheet
 
@@ -55,7 +56,7 @@ class Run(Protocol):
         """End."""
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Once, Screen[None]):
     """Dismissed when its user leaves; a live run is stopped then, and what is finished is kept."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -15,6 +15,7 @@ from ledlocal.dialogue import Dialogue
 from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput
+from ledlocal_tui.screens.once import Once
 
 FIELDS = {
     "method": "standard, led, control", "preset": "reference, paper", "d": "layers, the final one too",
@@ -25,7 +26,7 @@ FIELDS = {
 """Name of a setting -> what it takes."""
 
 
-class SettingsDrawer(ModalScreen[Settings | None]):
+class SettingsDrawer(Once, ModalScreen[Settings | None]):
     """Dismissed with the new settings, or None where nothing was changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
