@@ -117,6 +117,8 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         assert app.chat.dialogue is not None and app.chat.dialogue.path is not None
         assert [turn.answer for turn in read_conversation(app.chat.dialogue.path).turns] == ["No."]
         assert len(app.screen.query(TurnView)) == 1
+        totals = app.chat.dialogue.totals
+        assert (totals.answers, totals.thinking, totals.answer) == (2, 5 + 5 - 4, 2 + 1)  # what is not new counts once
 
     drive(script, engine, path=path)
 
