@@ -51,7 +51,7 @@ class Chat(Dialogue):
         self._replying = False
         self._stopped = -math.inf
         """When the last reply ended, if it was stopped."""
-        self.template = template
+        self.template, self.say = template, self._say
         self.look = look or Look()
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class Chat(Dialogue):
                 raise
             self.console.info("stopped")
 
-    def say(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         """Answer a command; the user asked, so quiet or not."""
         for line in text.splitlines():
             self.console.err.line(line, DIM)

@@ -54,7 +54,10 @@ class Dialogue:
         self.totals = Totals()
         self.trace: TraceWriter | None = None
         """Where every token of an answer is recorded."""
-        self.note = note
+        self.note = self.say = note
+        """What the user has to know; what a command of theirs answers."""
+        self.template: str | None = None
+        """Text of a chat template that is used in the place of the model's."""
         self._said: dict[tuple[int, Turn], Said] = {}
         """By a turn's place, and the turn itself: what is undone, changed or loaded meanwhile finds nothing."""
         self._written = path and file_identity(path)

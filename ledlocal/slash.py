@@ -14,6 +14,7 @@ from ledlocal.values.errors import BadInput
 
 if TYPE_CHECKING:
     from ledlocal.chat import Chat
+    from ledlocal.dialogue import Dialogue
 
 LEAVE = ("/exit", "/quit", "/bye")
 ALIASES = {"/?": "/help", "/retry": "/regen"}
@@ -34,15 +35,20 @@ class Command:
 
 def carry_out(chat: Chat, line: str) -> None:
     """Run a line that begins with a slash. Raises LedlocalError."""
-    name, _, rest = line.partition(" ")
-    command = COMMANDS.get(ALIASES.get(name, name))
-    if command is None:
-        near = [other for other in COMMANDS if other.startswith(name)] if len(name) > 1 else []
-        chat.say(f"no command {name}; {'did you mean ' + ' or '.join(near) if near else '/help lists them'}")
-    elif rest.strip() and not command.usage:
-        chat.say(f"{name} takes nothing, not {rest.strip()!r}")
-    else:
-        command.run(chat, rest.strip())
+    name, rest = parsed(line)
+    COMMANDS[name].run(chat, rest)
+
+
+def parsed(line: str) -> tuple[str, str]:
+    """The command of a line that begins with a slash, and what stands behind it. Raises BadInput."""
+    word, _, rest = line.partition(" ")
+    name, rest = ALIASES.get(word, word), rest.strip()
+    if name not in COMMANDS:
+        near = [other for other in COMMANDS if other.startswith(word)] if len(word) > 1 else []
+        raise BadInput(f"no command {word}; {'did you mean ' + ' or '.join(near) if near else '/help lists them'}")
+    if rest and not COMMANDS[name].usage:
+        raise BadInput(f"{word} takes nothing, not {rest!r}")
+    return name, rest
 
 
 def _help(chat: Chat, _rest: str) -> None:
@@ -66,12 +72,12 @@ def _again(chat: Chat, _rest: str) -> None:
     chat.finish(chat.answer(chat.repeated()))
 
 
-def _undo(chat: Chat, _rest: str) -> None:
-    _need_turn(chat, "undo")
-    gone = chat.conversation.turns[-1].user
-    chat.conversation = chat.conversation.undone()
-    chat.save(forget=True)
-    chat.say(f"forgotten: {gone if len(gone) <= 60 else gone[:57] + '...'}")
+def _undo(dialogue: Dialogue, _rest: str) -> None:
+    _need_turn(dialogue, "undo")
+    gone = dialogue.conversation.turns[-1].user
+    dialogue.conversation = dialogue.conversation.undone()
+    dialogue.save(forget=True)
+    dialogue.say(f"forgotten: {gone if len(gone) <= 60 else gone[:57] + '...'}")
 
 
 def _edit(chat: Chat, _rest: str) -> None:
@@ -98,97 +104,99 @@ def _go_on(chat: Chat, _rest: str) -> None:
     chat.finish(chat.answer(chat.continued()))
 
 
-def _think(chat: Chat, rest: str) -> None:
+def _think(dialogue: Dialogue, rest: str) -> None:
     if not rest:
-        chat.say(f"reasoning {chat.settings.reasoning}")
+        dialogue.say(f"reasoning {dialogue.settings.reasoning}")
     else:
-        _change(chat, "reasoning", rest)
+        _change(dialogue, "reasoning", rest)
 
 
-def _set(chat: Chat, rest: str) -> None:
+def _set(dialogue: Dialogue, rest: str) -> None:
     words = rest.split()
     if len(words) not in (0, 2):
         raise BadInput("/set takes a name and a value, or nothing: /set temp 0.8")
     if words:
-        _change(chat, *words)
+        _change(dialogue, *words)
     else:
-        _show_params(chat)
+        _show_params(dialogue)
 
 
-def _method(chat: Chat, rest: str) -> None:
+def _method(dialogue: Dialogue, rest: str) -> None:
     if rest:
-        _change(chat, "method", rest)
+        _change(dialogue, "method", rest)
     else:
-        _show_params(chat)
+        _show_params(dialogue)
 
 
-def _seed(chat: Chat, rest: str) -> None:
+def _seed(dialogue: Dialogue, rest: str) -> None:
     if rest:
-        _change(chat, "seed", rest)
+        _change(dialogue, "seed", rest)
     else:
-        chat.say(f"seed {chat.settings.seed}")
+        dialogue.say(f"seed {dialogue.settings.seed}")
 
 
-def _change(chat: Chat, name: str, value: str) -> None:
-    settings = chat.settings.with_value(name, value)
-    settings.request(chat.loaded)  # refuses a value out of range while the old settings still stand
-    if settings.deepest() > chat.depth:
-        raise BadInput(f"{name} {value}: the model was loaded for a depth of {chat.depth}; start with --d {value}")
-    chat.settings = settings
-    _show_params(chat)
+def _change(dialogue: Dialogue, name: str, value: str) -> None:
+    settings = dialogue.settings.with_value(name, value)
+    settings.request(dialogue.loaded)  # refuses a value out of range while the old settings still stand
+    if settings.deepest() > dialogue.depth:
+        raise BadInput(f"{name} {value}: the model was loaded for a depth of {dialogue.depth}; start with --d {value}")
+    dialogue.settings = settings
+    _show_params(dialogue)
 
 
-def _show_params(chat: Chat) -> None:
-    chat.say("\n".join([*chat.settings.describe(chat.loaded), *chat.settings.notices(chat.loaded)]))
+def _show_params(dialogue: Dialogue) -> None:
+    dialogue.say("\n".join([*dialogue.settings.describe(dialogue.loaded), *dialogue.settings.notices(dialogue.loaded)]))
 
 
-def _stats(chat: Chat, _rest: str) -> None:
-    if not chat.totals.answers:
+def _stats(dialogue: Dialogue, _rest: str) -> None:
+    if not dialogue.totals.answers:
         raise BadInput("no answer yet in this session")
-    chat.say("\n".join(chat.last.details()) if chat.last else "no answer yet of this model in this conversation")
-    if chat.totals.answers > 1 or chat.last is None:
-        chat.say(chat.totals.line())
+    dialogue.say("\n".join(dialogue.last.details()) if dialogue.last else
+                 "no answer yet of this model in this conversation")
+    if dialogue.totals.answers > 1 or dialogue.last is None:
+        dialogue.say(dialogue.totals.line())
 
 
-def _show(chat: Chat, rest: str) -> None:
+def _show(dialogue: Dialogue, rest: str) -> None:
     if rest == "params":
-        _show_params(chat)
+        _show_params(dialogue)
     elif rest == "info":
-        model = chat.loaded.model
-        chat.say(f"model     {model.name}\nfile      {model.path}\n"
-                 f"shape     {model.architecture} · {model.layers} layers · {model.vocabulary} tokens\n"
-                 f"context   {model.context} tokens, trained with {model.trained_context}\n"
-                 f"tap       {chat.loaded.tap}\n"
-                 f"thinking  {model.think_start or 'opened by the template'} … {model.think_end or 'no end marker'}, "
-                 f"found by {model.think_found}\n"
-                 f"kept in   {chat.path or 'nowhere'}")
+        model = dialogue.loaded.model
+        dialogue.say(f"model     {model.name}\nfile      {model.path}\n"
+                     f"shape     {model.architecture} · {model.layers} layers · {model.vocabulary} tokens\n"
+                     f"context   {model.context} tokens, trained with {model.trained_context}\n"
+                     f"tap       {dialogue.loaded.tap}\n"
+                     f"thinking  {model.think_start or 'opened by the template'} … "
+                     f"{model.think_end or 'no end marker'}, found by {model.think_found}\n"
+                     f"kept in   {dialogue.path or 'nowhere'}")
     elif rest == "template":
         from ledlocal.runtime.header import read_header  # loads NumPy
 
-        text = chat.template or read_header(Path(chat.loaded.model.path)).metadata.get("tokenizer.chat_template")
-        chat.say(text if isinstance(text, str) else "this model has no chat template")
+        header = read_header(Path(dialogue.loaded.model.path))
+        text = dialogue.template or header.metadata.get("tokenizer.chat_template")
+        dialogue.say(text if isinstance(text, str) else "this model has no chat template")
     else:
         raise BadInput("/show takes info, template or params")
 
 
-def _system(chat: Chat, rest: str) -> None:
+def _system(dialogue: Dialogue, rest: str) -> None:
     if not rest:
-        chat.say(chat.conversation.system or "no system message")
+        dialogue.say(dialogue.conversation.system or "no system message")
         return
-    chat.conversation = replace(chat.conversation, system=None if rest == "off" else rest)
-    chat.say(f"the system message is {'gone' if rest == 'off' else 'set'}, from the next answer on")
+    dialogue.conversation = replace(dialogue.conversation, system=None if rest == "off" else rest)
+    dialogue.say(f"the system message is {'gone' if rest == 'off' else 'set'}, from the next answer on")
 
 
-def _save(chat: Chat, rest: str) -> None:
-    if not chat.conversation.turns:
+def _save(dialogue: Dialogue, rest: str) -> None:
+    if not dialogue.conversation.turns:
         raise BadInput("nothing to save yet")
-    path = path_of(rest) if rest else chat.path
+    path = path_of(rest) if rest else dialogue.path
     if path is None:
         raise BadInput("/save takes a name")
     if rest and path.suffix != ".jsonl":
         raise BadInput(f"{path}: the name of a conversation's file ends in .jsonl")
-    chat.save(path if path == chat.path else _new(path))
-    chat.say(f"saved as {chat.path}; every answer is added to it")
+    dialogue.save(path if path == dialogue.path else _new(path))
+    dialogue.say(f"saved as {dialogue.path}; every answer is added to it")
 
 
 def _load(chat: Chat, rest: str) -> None:
@@ -204,14 +212,14 @@ def _load(chat: Chat, rest: str) -> None:
         chat.say_where()
 
 
-def _export(chat: Chat, rest: str) -> None:
+def _export(dialogue: Dialogue, rest: str) -> None:
     if not rest:
         raise BadInput("/export takes a file: a Markdown document is written")
-    if not chat.conversation.turns:
+    if not dialogue.conversation.turns:
         raise BadInput("nothing to export yet")
     path = _new(user_path(rest))
-    write(path, chat.conversation.markdown())
-    chat.say(f"written to {path}")
+    write(path, dialogue.conversation.markdown())
+    dialogue.say(f"written to {path}")
 
 
 def _new(path: Path) -> Path:
@@ -227,17 +235,17 @@ def _tui(chat: Chat, _rest: str) -> None:
     chat.go_on_screen()
 
 
-def _read(chat: Chat, rest: str) -> None:
+def _read(dialogue: Dialogue, rest: str) -> None:
     if not rest:
         raise BadInput("/read takes a text file; the next message begins with it")
     path = user_path(rest)
     text = read_text(path, LARGEST_FILE)
-    chat.attached += f"{path.name}:\n{text.rstrip()}\n\n"
-    chat.say(f"the next message begins with {path.name}, {len(text)} characters")
+    dialogue.attached += f"{path.name}:\n{text.rstrip()}\n\n"
+    dialogue.say(f"the next message begins with {path.name}, {len(text)} characters")
 
 
-def _need_turn(chat: Chat, what: str) -> None:
-    if not chat.conversation.turns:
+def _need_turn(dialogue: Dialogue, what: str) -> None:
+    if not dialogue.conversation.turns:
         raise BadInput(f"nothing to {what}")
 
 
@@ -262,6 +270,10 @@ COMMANDS = {
     "/load": Command("NAME", "go on with a kept conversation; alone: list them", _load),
     "/export": Command("FILE", "write the conversation as Markdown", _export),
 }
+OF_A_DIALOGUE: dict[str, Callable[[Dialogue, str], None]] = {
+    "/undo": _undo, "/think": _think, "/method": _method, "/set": _set, "/seed": _seed, "/stats": _stats,
+    "/show": _show, "/system": _system, "/read": _read, "/save": _save, "/export": _export}
+"""Commands that need no terminal."""
 KEYS = """\
 A new line: Alt-Enter, a \\ at the end of a line, or Enter in a message that begins with three quotes, until three more.
 Ctrl-X Ctrl-E opens $EDITOR; Tab completes commands; Ctrl-C drops the line.

@@ -22,6 +22,7 @@ from ledlocal.values.errors import BadInput
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.inspector import Inspector
+from ledlocal_tui.screens.page import Page
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import FIELDS, SettingsDrawer
 from ledlocal_tui.widgets.prompt import Prompt
@@ -156,11 +157,18 @@ def test_commands_of_the_chat_are_no_messages(tmp_path: Path) -> None:
 
         await typed("/continue")
         assert (prompt.text, shown(app, "#banner")) == ("/continue", "not now")
-        await typed("/undo")
-        assert (prompt.text, shown(app, "#banner")) == ("/undo", "/undo is a command of `ledlocal chat` alone")
+        await typed("/edit")
+        assert (prompt.text, shown(app, "#banner")) == ("/edit", "/edit is a command of `ledlocal chat` alone")
         await typed("/nothing at all")
-        assert (prompt.text, shown(app, "#banner")) == ("/nothing at all", "no command /nothing")
+        assert (prompt.text, shown(app, "#banner")) == (
+            "/nothing at all", "no command /nothing; /help lists them")
+        await typed("/undo")
+        assert (prompt.text, shown(app, "#banner")) == ("/undo", "nothing to undo")
         await typed("/set temp 2")
+        assert "temp 2 ·" in shown(app, "#banner") and "temp 2 ·" in shown(app, "#status") and not prompt.text
+        await typed("/set temp much")
+        assert "temp" in shown(app, "#banner") and prompt.text == "/set temp much"
+        await typed("/set")
         await until(pilot, lambda: isinstance(app.screen, SettingsDrawer))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
@@ -172,8 +180,18 @@ def test_commands_of_the_chat_are_no_messages(tmp_path: Path) -> None:
         await until(pilot, lambda: len(one.requests) == 3 and not app.chat.busy)
         messages = one.requests[2].messages
         assert messages is not None and messages[-1].content == "/etc/passwd ?"
+        await typed("/undo")
+        await until(pilot, lambda: len(app.chat.conversation.turns) == 1)
+        await typed(f"/save {tmp_path}/mine.jsonl")
+        await until(pilot, lambda: "mine.jsonl; every answer is added to it" in shown(app, "#banner"))
+        await typed("/show info")
+        await until(pilot, lambda: isinstance(app.screen, Page) and "shape     llama · 12 layers" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
         await typed("/clear")
         await until(pilot, lambda: app.chat.dialogue is not None and not app.chat.dialogue.conversation.turns)
+        await typed(f"/load {tmp_path}/mine.jsonl")
+        await until(pilot, lambda: len(app.chat.conversation.turns) == 1 and "again" in screen_text(app))
         await typed("/quit")
         await until(pilot, lambda: not app.is_running)
 

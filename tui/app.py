@@ -44,11 +44,12 @@ class LedlocalApp(Application):
     ]
 
     def __init__(self, start: Callable[[str | None], Engine], settings: Settings, conversation: Conversation,
-                 path: Path | None) -> None:
+                 path: Path | None, template: str | None = None) -> None:
         """`start` loads a model by its name, None: the first one; `path`: where the conversation is kept, None:
-        nowhere."""
+        nowhere; `template`: of a chat, in the place of the model's own."""
         super().__init__()
         self._start, self._settings, self._conversation, self._path = start, settings, conversation, path
+        self._template = template
         self._dialogue: Dialogue | None = None
         """What goes on here; None: a new one begins with the first engine."""
         self._model: str | None = None
@@ -169,6 +170,7 @@ class LedlocalApp(Application):
         self._loading, self.engine, self._loaded = None, engine, self._model
         if self._dialogue is None:
             self._dialogue = Dialogue(engine.loaded, self._settings, self._conversation, self._path, self._note)
+            self._dialogue.template = self._template
         self._dialogue.note = self._note
         self._dialogue.served_by(engine.loaded, self._model)
         return self._dialogue

@@ -1,22 +1,23 @@
-"""Lines that begin with a slash: commands of `ledlocal chat`, most of which are keys here."""
+"""Lines that begin with a slash: the chat's commands, some of which are keys here."""
 
 from __future__ import annotations
 
-from ledlocal.slash import ALIASES, COMMANDS, LEAVE
+from ledlocal.slash import LEAVE, OF_A_DIALOGUE, parsed
 from ledlocal.values.errors import BadInput
 
-ACTIONS = {
+KEYS = {
     "/help": "app.help", "/clear": "screen.start_over", "/regen": "screen.again", "/continue": "screen.go_on",
     "/think": "app.settings", "/method": "app.settings", "/set": "app.settings", "/seed": "app.settings",
     "/load": "app.conversations", **dict.fromkeys(LEAVE, "app.quit")}
+"""Actions in the place of commands without anything behind them."""
 
 
-def action_of(line: str) -> str | None:
-    """What a line asks for in the place of an answer; None: it is a message. Raises BadInput where it cannot be had."""
+def command_of(line: str) -> tuple[str, str] | None:
+    """The command of a line, and what stands behind it; None: it is a message. Raises BadInput if there is none."""
     word = line.split(maxsplit=1)[0]
     if not word.startswith("/") or "/" in word[1:]:
         return None
-    name = ALIASES.get(word, word)
-    if name in ACTIONS:
-        return ACTIONS[name]
-    raise BadInput(f"{word} is a command of `ledlocal chat` alone" if name in COMMANDS else f"no command {word}")
+    name, rest = (word, "") if line in LEAVE else parsed(line)
+    if name not in (*OF_A_DIALOGUE, *KEYS):
+        raise BadInput(f"{name} is a command of `ledlocal chat` alone")
+    return name, rest

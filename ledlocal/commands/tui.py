@@ -34,7 +34,7 @@ def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
     def start(name: str | None) -> Engine:
         return start_engine(setup.options if name is None else options_of(name, settings.deepest(), flags))
 
-    app = LedlocalApp(start, settings, setup.conversation, setup.path)
+    app = LedlocalApp(start, settings, setup.conversation, setup.path, setup.options.chat_template)
     try:
         app.show()
     finally:

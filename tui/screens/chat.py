@@ -10,15 +10,18 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.events import Key
 
+from ledlocal.conversation import path_of
 from ledlocal.dialogue import Dialogue
 from ledlocal.models import DEMO
 from ledlocal.said import Said
-from ledlocal.values.errors import BadInput
+from ledlocal.slash import OF_A_DIALOGUE
+from ledlocal.values.errors import BadInput, LedlocalError
 from ledlocal.values.events import Token
 from ledlocal_tui.answering import look
-from ledlocal_tui.commands import action_of
+from ledlocal_tui.commands import KEYS, command_of
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.inspector import Branch, Inspected, Inspector, first_fork
+from ledlocal_tui.screens.page import Page
 from ledlocal_tui.screens.replying import Replying
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.token_text import TokenText
@@ -26,6 +29,8 @@ from ledlocal_tui.widgets.turn import TurnView
 
 NOT_NOW = ("f3", "f5", "f6", "ctrl+g", "ctrl+n", "ctrl+r")
 """Keys that do nothing while it answers, and say so."""
+IN_THE_BANNER = 4
+"""Lines of what a command says; a page has room for more."""
 PLACEHOLDER = "Ask something; /help lists keys"
 OF_THE_DEMO = "A number puzzle, one per conversation (ctrl+n: a new one): Use 3, 4, 5 and 7 to make 30."
 
@@ -103,23 +108,41 @@ class ChatScreen(Replying):
     async def ask(self, event: Submitted) -> None:
         """Answer what the user typed, or carry it out."""
         try:
-            action = action_of(event.text)
-        except BadInput as error:
-            self._refuse(event.text, str(error))
-            return
-        if action is not None:
-            if not await self.app.run_action(action, self):
-                self._refuse(event.text, "not now")
-        elif self.dialogue is None or self.app.loads:
-            self._refuse(event.text, "the model is being loaded" if self.app.loads else "the model is not ready")
-        elif self.busy:
-            self._refuse(event.text, "it answers; ctrl+c stops it")
-        else:
-            await self.answer(self.dialogue.new(event.text))
+            command = command_of(event.text)
+            if command is not None and command[0] in KEYS and not command[1]:
+                if not await self.app.run_action(KEYS[command[0]], self):
+                    raise BadInput("not now")
+            elif self.dialogue is None or self.app.loads:
+                raise BadInput("the model is being loaded" if self.app.loads else "the model is not ready")
+            elif self.busy:
+                raise BadInput("it answers; ctrl+c stops it")
+            elif command is None:
+                await self.answer(self.dialogue.new(event.text))
+            else:
+                await self._carry_out(self.dialogue, *command)
+        except LedlocalError as error:
+            self.query_one(Prompt).give_back(event.text)
+            self.say(str(error), passing=True)
 
-    def _refuse(self, text: str, why: str) -> None:
-        self.query_one(Prompt).give_back(text)
-        self.say(why, passing=True)
+    async def _carry_out(self, dialogue: Dialogue, name: str, rest: str) -> None:
+        """A command of the chat; what it says is shown here. Raises LedlocalError."""
+        if name == "/load":
+            await self.load(path_of(rest))
+            return
+        said: list[str] = []
+        before, say, dialogue.say = dialogue.conversation.turns, dialogue.say, said.append
+        try:
+            OF_A_DIALOGUE[name](dialogue, rest)
+        finally:
+            dialogue.say = say
+        self.show_status()
+        if dialogue.conversation.turns != before:
+            await self.show_conversation()
+        lines = "\n".join(said).splitlines()
+        if len(lines) <= IN_THE_BANNER:
+            self.say("\n".join(lines), passing=True)
+        else:
+            self.app.push_screen(Page("\n".join(lines)))
 
     def action_fold(self) -> None:
         """Fold or unfold every thought."""
