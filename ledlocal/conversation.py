@@ -22,6 +22,7 @@ from ledlocal.values.params import Message
 
 VERSION = 1
 _NAME = re.compile(r"[\w-][\w.-]*")
+_BY_TIME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}-\d+(-\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +170,26 @@ def latest() -> Path:
         raise BadInput(f"no conversation is kept in {folder()}") from None
 
 
-def first_words(name: str, most: int = 48) -> str:
-    """How a kept conversation begins; empty if that cannot be read."""
+def outline(name: str) -> tuple[str, str, str, str]:
+    """Of a kept conversation: when it was saved, how many turns it has, how it begins and ends; empty where that cannot
+    be read."""
+    path = folder() / f"{name}.jsonl"
     try:
-        turns = read_conversation(folder() / f"{name}.jsonl").turns
-    except BadInput:
-        return ""
-    words = " ".join(turns[0].user.split()) if turns else ""
+        turns, saved = read_conversation(path).turns, datetime.fromtimestamp(path.stat().st_mtime)
+    except (BadInput, OSError):
+        return "", "", "", ""
+    when = f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%Y-%m-%d}"
+    last = turns[-1] if turns else Turn("")
+    return when, str(len(turns)), _shortened(turns[0].user if turns else "", 40), _shortened(last.answer or "", 24)
+
+
+def named(name: str) -> bool:
+    """Whether a user named a kept conversation so."""
+    return not _BY_TIME.fullmatch(name)
+
+
+def _shortened(text: str, most: int) -> str:
+    words = " ".join(text.split())
     return words if len(words) <= most else words[:most - 3] + "..."
 
 

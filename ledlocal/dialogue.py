@@ -19,6 +19,9 @@ from ledlocal.values.events import Loaded, Token
 from ledlocal.values.file_identity import file_identity
 from ledlocal.values.params import Request
 
+REMEMBERED = 100_000
+"""Tokens of replies that are kept as such, if they are of several: some hundred megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -150,9 +153,11 @@ class Dialogue:
         if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[place:]):
             return
         self.conversation = kept.with_turn(turn)
-        self._said = {where: one for where, one in self._said.items() if where[0] < place}
         if said is not None:
+            self._said.pop((place, turn), None)
             self._said[place, turn] = said
+            while len(self._said) > 1 and sum(len(one.tokens) for one in self._said.values()) > REMEMBERED:
+                del self._said[next(iter(self._said))]
 
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""

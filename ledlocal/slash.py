@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledlocal.conversation import first_words, folder, names, path_of, write
+from ledlocal.conversation import folder, names, outline, path_of, write
 from ledlocal.text_file import read_text, user_path
 from ledlocal.values.errors import BadInput
 
@@ -202,7 +202,7 @@ def _save(dialogue: Dialogue, rest: str) -> None:
 def _load(chat: Chat, rest: str) -> None:
     if not rest:
         kept = names()
-        rows = [f"{name}  {first_words(name)}".rstrip() for name in kept[:LISTED]]
+        rows = [f"{name}  {outline(name)[2]}".rstrip() for name in kept[:LISTED]]
         chat.say("\n".join(["kept conversations, the latest first:", *rows]) if kept else "no conversation is kept")
         if kept[LISTED:]:
             chat.say(f"and {len(kept) - LISTED} more in {folder()}")

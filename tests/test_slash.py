@@ -418,7 +418,7 @@ def test_kept_conversations_are_listed_with_their_first_words(talk: Callable[...
     shown = talk("What is  this?\nThis and that and more and more and more and more", "/clear", "b", "/load",
                  path=new_path())
     first, second = names()[::-1]
-    assert f"{first}  What is this? This and that and more and more" in shown
+    assert f"{first}  What is this? This and that and more ..." in shown
     assert f"{second}  b\n" in shown
 
 

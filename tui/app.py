@@ -12,7 +12,7 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 
-from ledlocal.conversation import Conversation, first_words, names, path_of
+from ledlocal.conversation import Conversation, named, names, outline, path_of
 from ledlocal.dialogue import Dialogue
 from ledlocal.evals.run_folder import runs_in
 from ledlocal.models import known
@@ -44,12 +44,14 @@ class LedlocalApp(Application):
     ]
 
     def __init__(self, start: Callable[[str | None], Engine], settings: Settings, conversation: Conversation,
-                 path: Path | None, template: str | None = None) -> None:
+                 path: Path | None, template: str | None = None,
+                 find: Callable[[str], object] = lambda _name: None) -> None:
         """`start` loads a model by its name, None: the first one; `path`: where the conversation is kept, None:
-        nowhere; `template`: of a chat, in the place of the model's own."""
+        nowhere; `template`: of a chat, in the place of the model's own; `find` raises LedlocalError where a name means
+        no model."""
         super().__init__()
         self._start, self._settings, self._conversation, self._path = start, settings, conversation, path
-        self._template = template
+        self._template, self._find = template, find
         self._dialogue: Dialogue | None = None
         """What goes on here; None: a new one begins with the first engine."""
         self._model: str | None = None
@@ -62,9 +64,10 @@ class LedlocalApp(Application):
         self.chat = ChatScreen()
 
     @classmethod
-    def going_on(cls, start: Callable[[str | None], Engine], dialogue: Dialogue, engine: Engine) -> LedlocalApp:
+    def going_on(cls, start: Callable[[str | None], Engine], dialogue: Dialogue, engine: Engine,
+                 find: Callable[[str], object] = lambda _name: None) -> LedlocalApp:
         """An application in which a dialogue goes on with the engine that it has."""
-        app = cls(start, dialogue.settings, dialogue.conversation, dialogue.path)
+        app = cls(start, dialogue.settings, dialogue.conversation, dialogue.path, dialogue.template, find)
         app._dialogue, app.engine, app._model, app._loaded = dialogue, engine, dialogue.model, dialogue.model
         return app
 
@@ -204,7 +207,8 @@ class LedlocalApp(Application):
         """Go on with a kept conversation."""
         dialogue = self.chat.dialogue
         assert dialogue is not None
-        kept = await asyncio.to_thread(lambda: [(name, first_words(name)) for name in names()])
+        kept = await asyncio.to_thread(
+            lambda: [(name, *outline(name), name if named(name) else "") for name in names()])
         if not self.check_action("conversations", ()):  # something else has begun meanwhile
             return
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept, "none is kept yet"))
@@ -217,7 +221,7 @@ class LedlocalApp(Application):
         unreadable: list[str] = []
         before = self.chat.say("looking for models ...")
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
-        found = [(one.name, readable(one.size), one.origin) for one in here]
+        found = [(one.name, one.name, readable(one.size), one.origin) for one in here]
         self.chat.say(before)
         if not self.check_action("models", ()):
             return
@@ -226,8 +230,15 @@ class LedlocalApp(Application):
         name = await self.push_screen_wait(Picker("Talk to a model, or type a path or user/repo[:quant]", found,
                                                   "no model was found", free=True))
         if name is not None:
-            self.chat.say(f"loading {name} ...")
-            self._change_to(name)
+            self.chat.say(f"looking for {name} ...")
+            try:
+                await asyncio.to_thread(self._find, name)
+            except LedlocalError as error:  # the one that runs stays
+                self.chat.say(str(error))
+                return
+            if self.check_action("models", ()):
+                self.chat.say(f"loading {name} ...")
+                self._change_to(name)
 
     @work
     async def action_runs(self) -> None:
@@ -235,7 +246,7 @@ class LedlocalApp(Application):
         here = await asyncio.to_thread(lambda: [*runs_in(Path("runs")), *runs_in(Path())])
         if not self.check_action("runs", ()):
             return
-        found = [(str(path),) for path in here]
+        found = [(str(path), str(path)) for path in here]
         name = await self.push_screen_wait(Picker("Look at a run, or type its folder", found,
                                                   "none is here or in ./runs: `ledlocal eval` makes one", free=True))
         if name is not None:

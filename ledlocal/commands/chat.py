@@ -99,12 +99,15 @@ def _open(options: EngineOptions, settings: Settings, console: Console, kept: Co
         shown = "auto"
     look = Look(shown, flags["color_by"])
 
+    def find(model: str) -> EngineOptions:
+        return options_of(model, settings.deepest(), flags)
+
     def start(model: str | None) -> Engine:
-        return start_engine(options if model is None else options_of(model, settings.deepest(), flags))
+        return start_engine(options if model is None else find(model))
 
     return Chat(start, settings, console, kept, path=path, look=look, trace=trace, ask=ask,
                 template=options.chat_template, typed=typed, edit=edit_text,
-                on_screen=partial(go_on, start) if drawable() else None)
+                on_screen=partial(go_on, start, find) if drawable() else None)
 
 
 def edit_text(text: str) -> str | None:

@@ -16,6 +16,7 @@ from ledlocal.values.errors import BadInput
 if TYPE_CHECKING:
     from ledlocal.chat import Chat
     from ledlocal.reply import Engine
+    from ledlocal.values.params import EngineOptions
 
 
 @click.command(cls=Configured)
@@ -31,10 +32,13 @@ def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
     setup = setup_of(words[0] if words else model or flags["hf_repo"], settings, flags)
     from ledlocal_tui.app import LedlocalApp
 
-    def start(name: str | None) -> Engine:
-        return start_engine(setup.options if name is None else options_of(name, settings.deepest(), flags))
+    def find(name: str) -> EngineOptions:
+        return options_of(name, settings.deepest(), flags)
 
-    app = LedlocalApp(start, settings, setup.conversation, setup.path, setup.options.chat_template)
+    def start(name: str | None) -> Engine:
+        return start_engine(setup.options if name is None else find(name))
+
+    app = LedlocalApp(start, settings, setup.conversation, setup.path, setup.options.chat_template, find)
     try:
         app.show()
     finally:
@@ -42,11 +46,12 @@ def tui(words: tuple[str, ...], model: str | None, **flags: Any) -> None:
     sys.exit(app.return_code)
 
 
-def go_on(start: Callable[[str | None], Engine], chat: Chat, engine: Engine) -> Engine | None:
+def go_on(start: Callable[[str | None], Engine], find: Callable[[str], object], chat: Chat,
+          engine: Engine) -> Engine | None:
     """Show a chat on a whole screen, with its engine; the one that runs when the user leaves it, None if none does."""
     from ledlocal_tui.app import LedlocalApp
 
-    app = LedlocalApp.going_on(start, chat, engine)
+    app = LedlocalApp.going_on(start, chat, engine, find)
     try:
         app.show()
         if app.return_code and app.return_code > 128:  # a signal

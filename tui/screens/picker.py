@@ -30,11 +30,11 @@ class Picker(Once, ModalScreen[str | None]):
     ]
 
     def __init__(self, title: str, names: Sequence[tuple[str, ...]], empty: str, *, free: bool = False) -> None:
-        """`names`: each with what is told of it; `empty`: said where there are none; `free`: another name may be typed.
-        """
+        """`names`: each with the cells that are seen of it; `empty`: said where there are none; `free`: another name
+        may be typed."""
         super().__init__()
         self._title, self._free, self._empty = title, free, empty
-        cells = [[safe_line(cell) for cell in row] for row in names]
+        cells = [[safe_line(cell) for cell in row[1:]] for row in names]
         widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
         self._names = [(row[0], "  ".join(map(set_cell_size, told, widths)).rstrip())
                        for row, told in zip(names, cells, strict=True)]
