@@ -21,7 +21,7 @@ from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Failed, Started, Token
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.live_run import LiveRun
-from ledlocal_tui.run_state import Anew, Began, Heard, News, RunState, Said
+from ledlocal_tui.run_state import Anew, Began, Heard, LogLine, News, RunState
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.viewer import Viewer
@@ -103,7 +103,7 @@ def test_replaced_files_are_forgotten() -> None:
 
 
 def test_tasks_running_problems_and_log() -> None:
-    run = Scripted(*whole_problem(), Began(), *under_way(8), Said("no memory for more than 4 samples side by side"))
+    run = Scripted(*whole_problem(), Began(), *under_way(8), LogLine("no memory for more than 4 samples side by side"))
 
     async def look(app: Viewer, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: "4/8 samples · 1 under way" in shown(app, "#status"))

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from ledlocal.evals.follower import Follower
 from ledlocal.values.errors import LedlocalError
-from ledlocal_tui.run_state import Anew, Began, News, Said
+from ledlocal_tui.run_state import Anew, Began, LogLine, News
 
 POLL_S = 1.0
 
@@ -53,6 +53,6 @@ class KeptRun:
                 if not found:
                     self._left.wait(POLL_S)
         except LedlocalError as error:
-            self._news.put(Said(str(error)))
+            self._news.put(LogLine(str(error)))
         except Exception as error:  # the user is to know why nothing comes
-            self._news.put(Said(f"it cannot be read any more: {type(error).__name__}: {error}"))
+            self._news.put(LogLine(f"it cannot be read any more: {type(error).__name__}: {error}"))

@@ -13,7 +13,7 @@ from ledlocal.evals.run_folder import Key, Sample, Score
 from ledlocal.evals.task import Problems
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import Detail
-from ledlocal_tui.run_state import Began, Heard, News, Said
+from ledlocal_tui.run_state import Began, Heard, LogLine, News
 
 STOPPING_S = 10.0
 """For samples that are finished to be written; a model that is being loaded may take longer."""
@@ -65,15 +65,15 @@ class LiveRun:
     def _run(self) -> None:
         try:
             self.summary = self._work(self)
-            self._news.put(Said("the run is complete" if self.summary["complete"] else "the run is not complete"))
+            self._news.put(LogLine("the run is complete" if self.summary["complete"] else "the run is not complete"))
         except KeyboardInterrupt as error:
             self.error = error
         except LedlocalError as error:
             self.error = error
-            self._news.put(Said(f"it ended: {error}"))
+            self._news.put(LogLine(f"it ended: {error}"))
         except Exception as error:
             self.error = error
-            self._news.put(Said(f"it ended by a fault of ledlocal: {type(error).__name__}: {error}"))
+            self._news.put(LogLine(f"it ended by a fault of ledlocal: {type(error).__name__}: {error}"))
 
     def sampled(self, sample: Sample) -> None:
         """A sample was kept."""
@@ -99,4 +99,4 @@ class LiveRun:
 
     def note(self, text: str) -> None:
         """Something to say once."""
-        self._news.put(Said(text))
+        self._news.put(LogLine(text))

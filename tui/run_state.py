@@ -36,13 +36,13 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A line for the log."""
+class LogLine:
+    """A line for the log, and for the status until another one comes."""
 
     text: str
 
 
-News = Sample | Score | Heard | Anew | Began | Said
+News = Sample | Score | Heard | Anew | Began | LogLine
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class RunState:
                     self._say_if_whole(one)
                 case Heard(key, event):
                     self._hear(key, event)
-                case Said(text):
+                case LogLine(text):
                     self.said = text
                     self._say(text)
                 case Began():
