@@ -21,7 +21,7 @@ from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Failed, Started, Token
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.live_run import LiveRun
-from ledlocal_tui.run_state import Anew, Began, Heard, LogLine, News, RunState
+from ledlocal_tui.run_state import Anew, Began, Ended, Heard, LogLine, News, RunState
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.viewer import Viewer
@@ -93,6 +93,15 @@ def test_samples_under_way_come_and_go() -> None:
     assert not state.under_way
 
 
+def test_nothing_is_under_way_when_the_run_has_ended() -> None:
+    """Whatever a thread that asked an engine still hears."""
+    state = RunState(ASKED, PROBLEMS_ASKED)
+    state.take([Began(), *under_way(4)])
+    [live] = state.under_way.values()
+    state.take([Ended(), *under_way(4)])
+    assert not state.under_way and isinstance(live.ended, Ended)
+
+
 def test_replaced_files_are_forgotten() -> None:
     state = RunState(ASKED, PROBLEMS_ASKED)
     state.take([*whole_problem(), Began(), Anew(), *whole_problem("1")])
@@ -148,6 +157,20 @@ def test_a_sample_under_way_is_seen_as_it_comes() -> None:
         await until(pilot, lambda: "token 1 ·" in screen_text(app))  # the first that was explored
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen.query(TabbedContent))
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+
+
+def test_a_sample_that_ended_with_its_run_says_so() -> None:
+    run = Scripted(Began(), *under_way(4))
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: "thinking" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "sample 0 · under way" in shown(app, "#status"))
+        run.news.append(Ended())
+        await until(pilot, lambda: "sample 0 · the run ended before it" in shown(app, "#status"))
 
     drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
 
@@ -318,7 +341,9 @@ def test_a_live_run_is_told_and_steered() -> None:
 
 
 def test_a_live_run_that_ends_says_how() -> None:
-    def dies(_observer: Observer) -> dict[str, Any]:
+    def dies(observer: Observer) -> dict[str, Any]:
+        observer.begin(lambda key: True)
+        observer.heard(KEY, Started(3, 0, (1,), 0, 0.1))
         raise EngineDied("killed by signal 9")
 
     def errs(_observer: Observer) -> dict[str, Any]:
@@ -330,7 +355,7 @@ def test_a_live_run_that_ends_says_how() -> None:
         live = LiveRun(ASKED, PROBLEMS_ASKED, work)
 
         async def look(app: Viewer, pilot: Pilot[Any], said: str = said) -> None:
-            await until(pilot, lambda: said in shown(app, "#status"))
+            await until(pilot, lambda: said in shown(app, "#status") and "under way" not in shown(app, "#status"))
 
         drive_screen(look, RunScreen(live, Path("r"), live.cancel))
         with pytest.raises(error):

@@ -53,6 +53,7 @@ class Progress:
         self._counts = {(task, arm.method, arm.temperature): ArmCount(len(asked) * plan.samples)
                          for task, asked in problems.items() for arm in plan.arms}
         self._began: float | None = None
+        self._ended: float | None = None
         self._sampled_at = 0.0
         """When the last sample of any line came."""
 
@@ -83,6 +84,10 @@ class Progress:
         """What is told from now on is this session's work."""
         self._began = self._sampled_at = self._clock()
 
+    def end(self) -> None:
+        """Nothing more is told: time stands still, and there is none left."""
+        self._ended = self._clock()
+
     @property
     def done(self) -> int:
         """Samples that are there."""
@@ -107,7 +112,9 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the end at this session's pace; None before its first sample."""
+        """Seconds to the end at this session's pace; None before its first sample, and behind the end."""
+        if self._ended is not None:
+            return None
         new = sum(count.done - count.before for count in self._counts.values())
         elapsed = 0.0 if self._began is None else self._sampled_at - self._began
         return (self.total - self.done) * elapsed / new if new and elapsed else None
@@ -118,17 +125,17 @@ class Progress:
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Cells of the table, the first one the names."""
-        n = self._plan.samples
+        n, now = self._plan.samples, self._clock() if self._ended is None else self._ended
         yield "task", "method", "T", "done", "pass@1", f"pass@{n}", "thinking", "cut", "tokens/s", "left"
         for (task, method, temperature), count in self._counts.items():
             new, complete = count.done - count.before, count.done == count.total
-            elapsed = 0.0 if count.began is None else (count.last if complete else self._clock()) - count.began
+            elapsed = 0.0 if count.began is None else (count.last if complete else now) - count.began
             speed = f"{count.tokens / elapsed:.0f}" if elapsed and new else "-"
             common = self._common(task)
             left = duration((count.total - count.done) * elapsed / new) if new else "-"
             yield (task, method, f"{temperature:g}", f"{count.done}/{count.total}", _percent(count.pass_at_1(common)),
                    _percent(count.solved(common)), f"{count.thinking / count.done:.0f}" if count.done else "-",
-                   str(count.truncated), speed, "" if complete else left)
+                   str(count.truncated), speed, "" if complete or self._ended is not None else left)
 
     def lines(self) -> list[str]:
         """The table as plain text."""

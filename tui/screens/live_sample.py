@@ -12,7 +12,7 @@ from textual.widgets import Footer, Static
 
 from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Failed
-from ledlocal_tui.run_state import LiveSample
+from ledlocal_tui.run_state import Ended, LiveSample
 from ledlocal_tui.screens.inspector import Inspector, first_fork
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.strip import ExplorationStrip
@@ -75,4 +75,6 @@ class LiveSampleScreen(Screen[None]):
 def _state(live: LiveSample) -> str:
     if isinstance(live.ended, Failed):
         return "its engine died; another one begins it again"
+    if isinstance(live.ended, Ended):
+        return "the run ended before it"
     return live.ended.finish if live.ended else "under way" if live.tokens else "begins"
