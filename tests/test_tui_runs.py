@@ -335,7 +335,42 @@ def test_a_live_run_is_told_and_steered() -> None:
         await pilot.press("q")
 
     drive_screen(look, RunScreen(live, Path("r"), live.cancel))
+    live.end()
     assert cancelled == [KEY]
+    with pytest.raises(KeyboardInterrupt):
+        live.result()
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
+def test_leaving_waits_for_nobody(key: str) -> None:
+    """A model is being loaded when the user leaves; `end` is what waits."""
+    loading, loaded = threading.Event(), threading.Event()
+
+    def work(observer: Observer) -> dict[str, Any]:
+        loading.set()
+        assert loaded.wait(10)
+        observer.note("loaded")
+        observer.tick()
+        return {"complete": True}
+
+    live = LiveRun(ASKED, PROBLEMS_ASKED, work)
+
+    async def leave(_app: Viewer, pilot: Pilot[Any]) -> None:
+        await until(pilot, loading.is_set)
+        await pilot.press(key)
+
+    drive_screen(leave, RunScreen(live, Path("r"), live.cancel))
+    assert not any(isinstance(one, LogLine) for one in live.take())
+    loaded.set()
+    live.end()
+    assert [type(one) for one in live.take()] == [LogLine, Ended]
+    with pytest.raises(KeyboardInterrupt):
+        live.result()
+
+
+def test_a_live_run_that_no_screen_began_has_no_end_to_wait_for() -> None:
+    live = LiveRun(ASKED, PROBLEMS_ASKED, lambda _observer: {"complete": True})
+    live.end()
     with pytest.raises(KeyboardInterrupt):
         live.result()
 

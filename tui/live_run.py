@@ -37,10 +37,11 @@ class LiveRun(RunThread):
         """End a sample, if it is under way; the run will lack it until the same command asks again."""
         return self._cancel is not None and self._cancel(key)
 
-    def stop(self) -> None:
-        """End the work; what is finished is kept."""
-        super().stop()
-        self._thread.join(STOPPING_S)
+    def end(self) -> None:
+        """End the work, and wait until what is finished is kept."""
+        self.stop()
+        if self._thread.is_alive():  # no screen may ever have started it
+            self._thread.join(STOPPING_S)
 
     def result(self) -> dict[str, Any]:
         """The summary of a run that came to its end. Raises what ended it early; KeyboardInterrupt: it was left."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from queue import SimpleQueue
 from typing import ClassVar, Protocol, cast
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -52,14 +51,14 @@ class Run(Protocol):
         """What came since the last time."""
 
     def stop(self) -> None:
-        """End."""
+        """End soon; nobody is kept waiting for it."""
 
 
 class RunScreen(Screen[None]):
-    """Dismissed when its user leaves; a live run is stopped then, and what is finished is kept."""
+    """Dismissed when its user leaves; the run is to stop then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "leave"),
+        Binding("escape,q", "dismiss", "leave"),
         Binding("x", "cancel", "cancel sample"),
         *(Binding(str(i), f"tab('{name}')", "tab", key_display="1-6", show=i == 1) for i, name in enumerate(
             ("tasks", "running", "problems", "curves", "report", "log"), 1)),
@@ -75,7 +74,7 @@ class RunScreen(Screen[None]):
         self._logged = 0
         self._drawn: dict[str, tuple[int, ...]] = {}
         """What curves and report were made of."""
-        self._making = self._ending = False
+        self._making = False
         self._made: SimpleQueue[tuple[str, str]] = SimpleQueue()
 
     def compose(self) -> ComposeResult:
@@ -110,7 +109,7 @@ class RunScreen(Screen[None]):
         self.query_one("#task-sheet", Sheet).focus()
 
     def on_unmount(self) -> None:
-        """End."""
+        """End, in whatever way the screen is left."""
         self._run.stop()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -123,13 +122,6 @@ class RunScreen(Screen[None]):
     def shows(self) -> str:
         """The tab in front."""
         return self.query_one(TabbedContent).active if self.is_mounted else ""
-
-    @work(exclusive=True)
-    async def action_leave(self) -> None:
-        """Back; a live run ends, and the same command goes on with it."""
-        self._ending = True
-        await asyncio.to_thread(self._run.stop)
-        self.dismiss(None)
 
     def action_tab(self, name: str) -> None:
         """Show a tab."""
@@ -194,7 +186,7 @@ class RunScreen(Screen[None]):
 
     def _draw_status(self) -> None:
         progress = self.state.progress
-        parts = ["ending ..."] * self._ending + [f"{progress.done}/{progress.total} samples"]
+        parts = [f"{progress.done}/{progress.total} samples"]
         if self.state.under_way:
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
