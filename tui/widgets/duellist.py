@@ -99,6 +99,11 @@ class Duellist(Vertical):
         """Nothing more comes."""
         return self.feed is None or self.feed.ended
 
+    def cancel(self) -> None:
+        """End its reply soon."""
+        if self.feed is not None and not self.feed.ended:
+            self.feed.cancel()
+
     def take(self) -> bool:
         """Show what came; whether anything did."""
         events = self.feed.take() if self.feed else []
