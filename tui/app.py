@@ -158,11 +158,11 @@ class LedlocalApp(Application):
             self.push_screen(Duel(self.engine, dialogue.settings, message, dialogue.again_with))
 
     @work
-    async def action_settings(self) -> None:
-        """How the next answer is drawn."""
+    async def action_settings(self, name: str = "", value: str = "") -> None:
+        """How the next answer is drawn; `name`: a setting that is changed to begin with."""
         dialogue = self.chat.dialogue
         assert dialogue is not None
-        chosen = await self.push_screen_wait(SettingsDrawer(dialogue))
+        chosen = await self.push_screen_wait(SettingsDrawer(dialogue, name, value))
         if chosen is not None:
             dialogue.settings = chosen
             self.chat.say_notices()
