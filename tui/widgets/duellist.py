@@ -15,6 +15,7 @@ from ledlocal.settings import describe
 from ledlocal.values.events import Finished, Token
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
+from ledlocal_tui.widgets.growing import following
 from ledlocal_tui.widgets.token_text import TokenText
 
 SPLIT = "◆"
@@ -114,11 +115,8 @@ class Duellist(Vertical):
         for token in tokens:
             self.tally.add(token)
         if tokens:
-            scroll = self.query_one(VerticalScroll)
-            follows = scroll.max_scroll_y - scroll.scroll_y <= 1
-            self.text.extend(tokens)
-            if follows:
-                scroll.scroll_end(animate=False)
+            with following(self.query_one(VerticalScroll)):
+                self.text.extend(tokens)
         if events or (self.feed and self.feed.ended and self.feed.error):
             self.show()
         return bool(events)
