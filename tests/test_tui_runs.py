@@ -175,6 +175,26 @@ def test_a_sample_that_ended_with_its_run_says_so() -> None:
     drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
 
 
+def test_a_text_is_followed_unless_its_reader_has_scrolled_back() -> None:
+    run = Scripted(Began(), *under_way(900))
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: "thinking" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "w899•" in screen_text(app))
+        run.news += under_way(1800)[901:]
+        await until(pilot, lambda: "w1799•" in screen_text(app))
+        await pilot.press("home")
+        await until(pilot, lambda: "w1◦" in screen_text(app))
+        run.news += under_way(2700)[1801:]
+        await until(pilot, lambda: len(app.screen.query_one(TokenText).tokens) == 2700)
+        await pilot.pause(0.1)
+        assert "w1◦" in screen_text(app) and "w2699" not in screen_text(app)
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+
+
 def test_one_sample_is_cancelled_and_only_in_a_run_of_ours() -> None:
     cancelled: list[Key] = []
     news = [Began(), *under_way(4), *under_way(4, KEY._replace(sample=1))]
