@@ -123,7 +123,8 @@ class Dialogue:
         """Take a reply as the exchange's end, and the tokens that came of it; `save` keeps it."""
         end, turn = reply.finished, exchange.turn
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
-        self.totals.add(end, self.last.finished if self.last and goes_on else None)
+        self.totals.add(end, self.last.finished if self.last and goes_on else None,
+                        exchange.said.tokens if exchange.said and not goes_on else ())
         self.last = reply
         ids = end.ids if end.finish in ("cancelled", "length") else ()
         self._add(exchange.kept, replace(_asked(turn, reply.request), answer=end.answer, thinking=end.thinking,
@@ -158,14 +159,14 @@ class Dialogue:
 
     def _leave_file(self) -> None:
         if self.path is not None:
-            self.path, self._written = new_path(), None
+            self.path, self._written = new_path() if self.keeps else None, None
 
     def load(self, path: Path) -> None:
         """Go on with the conversation in a file. Raises BadInput."""
         self.conversation = read_conversation(path).under(self.conversation.model)
         self.last = None
-        if self.keeps:
-            self.path, self._written = path, file_identity(path)
+        self.path = path if self.keeps else None
+        self._written = file_identity(path) if self.keeps else None
 
     def save(self, path: Path | None = None, forget: bool = False) -> None:
         """Keep the conversation, if it is kept at all; `path`: there from now on; `forget`: even if nothing is left;

@@ -40,7 +40,10 @@ class Engine(Protocol):
         """From any thread: the running request's tokens carry this much from the next one on, and stay the same."""
 
     def cancel(self) -> None:
-        """From any thread or signal handler: the running request ends with Finished(finish='cancelled')."""
+        """From any thread or signal handler: running requests end with Finished(finish='cancelled')."""
+
+    def cancel_sample(self, number: int, sample: int) -> None:
+        """From any thread: one sample of the request that its events name ends so."""
 
     def close(self) -> None:
         """End the process."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledlocal.values.events import Finished
+from ledlocal.values.events import Finished, Token
 
 
 @dataclass(slots=True)
@@ -17,11 +19,13 @@ class Totals:
     explored: int = 0
     changed: int = 0
 
-    def add(self, end: Finished, instead: Finished | None = None) -> None:
-        """Count one more reply; `instead`: the one that it goes on with, whose tokens it counts again."""
+    def add(self, end: Finished, instead: Finished | None = None, before: Sequence[Token] = ()) -> None:
+        """Count one more reply. `instead`: the one that it goes on with, whose tokens it counts again; `before`: tokens
+        of another one that it begins with, as a fork does."""
+        known = Counter(token.phase for token in before)
         self.answers += instead is None
-        self.thinking += end.thinking_tokens - (instead.thinking_tokens if instead else 0)
-        self.answer += end.answer_tokens - (instead.answer_tokens if instead else 0)
+        self.thinking += end.thinking_tokens - known["thinking"] - (instead.thinking_tokens if instead else 0)
+        self.answer += end.answer_tokens - known["answer"] - (instead.answer_tokens if instead else 0)
         self.explored += end.led.explored
         self.changed += end.led.changed
 

@@ -98,6 +98,9 @@ class FakeEngine:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def cancel_sample(self, number: int, sample: int) -> None:
+        self.cancelled = True
+
     def answer_now(self) -> None:
         self.answered += 1
 

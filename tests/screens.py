@@ -33,7 +33,8 @@ def drive(script: Script, engine: FakeEngine | Callable[[], Engine], size: tuple
     async def run() -> None:
         try:
             async with app.run_test(size=size) as pilot:
-                await until(pilot, lambda: app.chat.dialogue is not None or shown(app, "#banner") != "loading ...")
+                await until(pilot, lambda: (app.chat.dialogue is not None and not app.chat.busy)
+                            or shown(app, "#banner") not in ("", "loading ..."))
                 await script(app, pilot)
         finally:
             app.drop_engine()

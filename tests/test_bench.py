@@ -51,7 +51,8 @@ def test_a_forced_coin_explores_its_share_however_rows_are_grouped(share: float,
     for n in groups:
         final = FinalLayer(np.zeros((n, 1), np.int32), np.zeros((n, 1), np.float32), np.ones(n), np.zeros(n),
                            np.zeros(n), True)
-        found = coin.explores(Step(Sampling(), True, final, np.zeros(n), np.zeros(n), final.logits.__getitem__))
+        step = Step(Sampling(), True, final, np.zeros(n), np.zeros(n), final.logits.__getitem__)
+        found = coin.explores(step, (final.ids, final.probs()))
         assert found.shape == (n,)
         explored += int(found.sum())
     assert abs(explored - floor(share * sum(groups))) <= 1

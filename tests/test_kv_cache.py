@@ -201,7 +201,7 @@ def test_llama_cpp_itself_would_cut_a_window_that_is_gone(models: TinyModels) ->
         kv = KvCache(context, 64)
         for keep, stays in ((200, 0), (639, 639)):
             read()
-            kv.extend(0, LONG[:640])
+            kv.extend(Row(token, i, 0, False) for i, token in enumerate(LONG[:640]))
             assert context.first_position(0) > 200
             assert kv.reuse(0, (*LONG[:keep], 256, *MORE)) == stays
             assert context.last_position(0) == stays - 1

@@ -21,7 +21,7 @@ LAYERS = np.array([[0.05, 0.10, 0.10, 0.05, 0.40, 0.05, 0.05, 0.10, 0.05, 0.05],
                    [0.30, 0.00, 0.00, 0.00, 0.30, 0.00, 0.00, 0.40, 0.00, 0.00]])
 """Full-vocabulary posteriors of three intermediate layers."""
 N = 20_000
-COINS, TOKENS = (np.array(u) for u in zip(*(uniforms(11, "law", 0, i) for i in range(N)), strict=True))
+COINS, TOKENS = uniforms((11, "law", 0, i) for i in range(N)).T
 
 
 def step_of(sampling: Sampling, n: int = N, in_scope: bool = True) -> Step:
@@ -38,7 +38,8 @@ def posteriors_of(candidates: Shortlist, rows: NDArray[np.intp]) -> NDArray[np.f
 def run(step: Step, watch_all: bool = False) -> tuple[Choices, NDArray[np.bool_]]:
     """One step as an engine makes it; `watch_all` projects every row."""
     method = METHODS[step.sampling.method]
-    explored, candidates = method.explores(step), method.candidates(step)
+    candidates = method.candidates(step)
+    explored = method.explores(step, candidates)
     rows = np.arange(len(explored)) if watch_all else np.flatnonzero(explored)
     projected = Projected(rows, posteriors_of(candidates, rows)) if len(rows) else None
     return method.choose(step, candidates, explored, projected), explored
@@ -163,7 +164,8 @@ def test_methods_share_their_randomness() -> None:
 
 def test_a_row_that_explores_unprojected_is_an_error() -> None:
     method, step = METHODS["led"], step_of(sampling_of(exploit=False), 3)
-    candidates, explored = method.candidates(step), method.explores(step)
+    candidates = method.candidates(step)
+    explored = method.explores(step, candidates)
     some = np.array([0, 2])
     for projected in (None, Projected(some, posteriors_of(candidates, some))):
         with pytest.raises(ValueError, match="must be projected"):
@@ -173,7 +175,8 @@ def test_a_row_that_explores_unprojected_is_an_error() -> None:
 def test_a_model_without_layers_to_mix_explores_its_final_layer() -> None:
     method, step = METHODS["led"], step_of(sampling_of(exploit=False), 100)
     ids, probs = method.candidates(step)
-    choices = method.choose(step, (ids, probs), method.explores(step), Projected(np.arange(100), probs[:, None]))
+    explored = method.explores(step, (ids, probs))
+    choices = method.choose(step, (ids, probs), explored, Projected(np.arange(100), probs[:, None]))
     assert not choices.changed.any()
 
 

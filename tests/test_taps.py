@@ -198,6 +198,22 @@ def test_any_number_of_rows_after_any_other(models: TinyModels, fast: str) -> No
                     np.testing.assert_allclose(tap.measure(rows, layers, True)[0], entropies[rows], atol=FINAL)
 
 
+@pytest.mark.parametrize("fast", FAST)
+def test_temperatures_may_change_or_stay_and_rows_come_and_go(models: TinyModels, fast: str) -> None:
+    with loaded(models("qwen3")) as model:
+        tap = fast_tap(fast)
+        with opened(model, tap, [2, 3]) as context:
+            steps = [1, 1, 1], [2, 1, 1], [2, 1], [2, 0.5], [2, 0.5, 1], [2, 0.5, 1], [1, 1, 1]
+            for at, inv_temp in enumerate(np.array(one, np.float64) for one in steps):
+                tap.prepare(inv_temp)
+                context.decode([Row(7 + i, at, i, True) for i in range(len(inv_temp))])
+                logits = np.stack([tap.row(i) for i in range(len(inv_temp))]).astype(np.float64)
+                np.testing.assert_allclose(tap.topk().logsumexp, np.log(np.exp(logits * inv_temp[:, None]).sum(1)),
+                                           atol=FINAL)
+                if len(inv_temp) == 2:
+                    context.decode([Row(9, at, 2, False)])
+
+
 def test_a_split_decode_is_an_error(models: TinyModels) -> None:
     with loaded(models("qwen3")) as model:
         tap = PluginTap()

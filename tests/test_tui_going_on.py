@@ -28,7 +28,6 @@ from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.events import Started, Token
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.loading import Loading
-from ledlocal_tui.messages import EngineFailed, EngineLoaded
 
 Script = Callable[[LedlocalApp, Pilot[Any]], Awaitable[None]]
 
@@ -45,7 +44,7 @@ def on_screen(script: Script, start: Callable[[str | None], Engine]) -> Callable
 
         async def run() -> None:
             async with app.run_test(size=(120, 40)) as pilot:
-                await until(pilot, lambda: app.chat.dialogue is chat)
+                await until(pilot, lambda: app.chat.dialogue is chat and not app.chat.busy)
                 await script(app, pilot)
 
         asyncio.run(run())
@@ -101,7 +100,7 @@ def test_what_was_said_before_can_be_inspected(engine: FakeEngine) -> None:
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: "I so◦ think" in screen_text(app))
-        assert "explored  2" in screen_text(app) and "changed   1" in screen_text(app)
+        await until(pilot, lambda: "explored  2" in screen_text(app) and "changed   1" in screen_text(app))
         await pilot.press("f2", "n", "up", "f")
         await until(pilot, lambda: len(engine.requests) == 3 and not app.chat.busy)
         asked = engine.requests[2]
@@ -182,7 +181,7 @@ def test_what_can_be_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_load_that_nobody_waits_for_is_closed(engine: FakeEngine) -> None:
-    gate, told = threading.Event(), list[EngineLoaded | EngineFailed]()
+    gate, told = threading.Event(), list[Loading]()
 
     def start() -> Engine:
         assert gate.wait(10)

@@ -204,6 +204,14 @@ def test_tokens_that_end(file: File) -> None:
     assert vocabulary.eos in ENDS[file.name]
 
 
+@of("llama-spm", "qwen2")
+def test_what_is_spoken_is_the_text_without_markup_and_whether_it_ends(file: File) -> None:
+    vocabulary = file.vocabulary
+    for i in range(vocabulary.n):
+        expected = b"" if vocabulary.is_control(i) else vocabulary.piece(i), vocabulary.is_end(i)
+        assert vocabulary.spoken(i) == vocabulary.spoken(i) == expected
+
+
 @of("llama-spm")
 def test_what_llama_says_of_its_tokens(file: File) -> None:
     vocabulary = file.vocabulary

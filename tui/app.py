@@ -21,11 +21,11 @@ from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.stores.location import readable
 from ledlocal.text_file import user_path
-from ledlocal.values.errors import BadInput, LedlocalError
+from ledlocal.values.errors import LedlocalError
 from ledlocal_tui.application import Application
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.loading import Loading
-from ledlocal_tui.messages import EngineFailed, EngineLoaded
+from ledlocal_tui.messages import LoadingEnded
 from ledlocal_tui.screens.chat import ChatScreen
 from ledlocal_tui.screens.duel import Duel
 from ledlocal_tui.screens.picker import Picker
@@ -73,7 +73,7 @@ class LedlocalApp(Application):
         if self.engine is None:
             self.load()
         else:
-            self.post_message(EngineLoaded(self.engine))
+            self._begin(self.engine)
 
     def on_unmount(self) -> None:
         """Stop what runs; what was said stays."""
@@ -88,27 +88,39 @@ class LedlocalApp(Application):
         if action == "duel":
             return idle and self.engine is not None and self.chat.dialogue is not None and bool(
                 self.chat.dialogue.conversation.turns)
-        if action in ("settings", "conversations"):
+        if action == "conversations":
             return idle and self.chat.dialogue is not None
+        if action == "settings":  # they hold from the next answer on
+            return below is self.chat and self.chat.dialogue is not None
         return idle if action == "models" else below is self.chat if action == "runs" else True
 
     def load(self) -> None:
         """Start an engine in a thread, unless one is being started."""
         if self._loading is None:
-            self._loading = Loading(partial(self._start, self._model), self.post_message)
+            self._loading = Loading(partial(self._start, self._model), self._tell)
 
     def _change_to(self, model: str) -> None:
-        """Load another model, once the one before has left its memory."""
-        if self._loading is not None:
-            self._loading.drop()
-        before, self.engine, self._model = self.engine, None, model
+        """Load another model, once the one before, running or being loaded, has left its memory."""
+        running, coming = self.engine, self._loading
+        self.engine, self._model = None, model
 
-        def change() -> Engine:
-            if before is not None:
-                before.close()
-            return self._start(model)
+        def make_room() -> None:
+            if coming is not None:
+                coming.join()
+            if running is not None:
+                running.close()
 
-        self._loading = Loading(change, self.post_message)
+        if coming is not None:
+            coming.drop()
+        self._loading = Loading(partial(self._start, model), self._tell, make_room)
+
+    def _tell(self, loading: Loading) -> None:
+        self.post_message(LoadingEnded(loading))
+
+    @property
+    def loads(self) -> bool:
+        """A model is being loaded."""
+        return self._loading is not None
 
     def finish_loading(self) -> None:
         """Wait for an engine that was still being loaded when the user left. Raises LedlocalError."""
@@ -130,11 +142,27 @@ class LedlocalApp(Application):
             self.drop_engine()
         return self.engine is None
 
-    @on(EngineLoaded)
-    async def engine_loaded(self, event: EngineLoaded) -> None:
-        """A dialogue begins, or goes on with a new engine."""
-        if event.engine in (self.engine, self._loading and self._loading.engine):  # another one is wanted no more
-            await self.chat.begin(self._take(event.engine))
+    @on(LoadingEnded)
+    def loading_ended(self, event: LoadingEnded) -> None:
+        """A dialogue begins, or goes on with a new engine; unless another one is wanted by now."""
+        if event.loading is not self._loading:
+            return
+        if event.loading.engine is not None:
+            self._begin(event.loading.engine)
+        else:
+            self._not_loaded(event.loading.reason)
+
+    def _begin(self, engine: Engine) -> None:
+        """With the chat's own messages, between which a long conversation is laid out: a key must not wait for it."""
+        self.chat.call_later(self.chat.begin, self._take(engine))
+
+    def _not_loaded(self, reason: str) -> None:
+        """Say why; another model's failure leaves the way back to the one before."""
+        self._loading = None
+        back = self._model != self._loaded
+        self._model = self._loaded
+        self.chat.say(f"{reason}\nctrl+r {'loads the model before it' if back else 'tries again'}")
+        self.chat.refresh_bindings()
 
     def _take(self, engine: Engine) -> Dialogue:
         """An engine is there: what it goes on with."""
@@ -161,7 +189,8 @@ class LedlocalApp(Application):
     async def action_settings(self, name: str = "", value: str = "") -> None:
         """How the next answer is drawn; `name`: a setting that is changed to begin with."""
         dialogue = self.chat.dialogue
-        assert dialogue is not None
+        if dialogue is None or not self.check_action("settings", ()):  # the key came twice
+            return
         chosen = await self.push_screen_wait(SettingsDrawer(dialogue, name, value))
         if chosen is not None:
             dialogue.settings = chosen
@@ -178,21 +207,16 @@ class LedlocalApp(Application):
             return
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept, "none is kept yet"))
         if name is not None:
-            try:
-                dialogue.load(path_of(name))
-            except BadInput as error:
-                self.chat.say(str(error))
-            else:
-                await self.chat.show_conversation()
+            self.chat.call_later(self.chat.load, path_of(name))
 
     @work
     async def action_models(self) -> None:
         """Talk to another model; the conversation goes on."""
         unreadable: list[str] = []
-        self.chat.say("looking for models ...")
+        before = self.chat.say("looking for models ...")
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
         found = [(one.name, readable(one.size), one.origin) for one in here]
-        self.chat.say("")
+        self.chat.say(before)
         if not self.check_action("models", ()):
             return
         for sentence in unreadable:
@@ -220,12 +244,3 @@ class LedlocalApp(Application):
                 self.chat.say(str(error))
             else:
                 self.push_screen(RunScreen(run, path))
-
-    @on(EngineFailed)
-    def engine_failed(self, event: EngineFailed) -> None:
-        """Say why; another model's failure leaves the way back to the one before."""
-        self._loading = None
-        back = self._model != self._loaded
-        self._model = self._loaded
-        self.chat.say(f"{event.reason}\nctrl+r {'loads the model before it' if back else 'tries again'}")
-        self.chat.refresh_bindings()

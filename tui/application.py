@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.screen import Screen
 
 from ledlocal_tui.screens.help import HelpScreen, offered
+from ledlocal_tui.screens.once import Palette
 
 GARBAGE = 20_000
 """New objects that start a search for cycles among them. At Python's 700 every redraw starts some, and one a second
@@ -61,6 +63,11 @@ class Application(App[None]):
                 seen.add(name)
                 yield SystemCommand(binding.description.capitalize(), f"key {self.get_key_display(binding)}",
                                     partial(self.run_action, binding.action, node))
+
+    def action_command_palette(self) -> None:
+        """Commands by name."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
         """The keys of the screen in front, and the signs."""

@@ -23,7 +23,7 @@ class Feed:
         self.began: float | None = None
         """When the prompt was read and tokens began to come, on the clock of time.monotonic."""
         self._engine = engine
-        self._cancelled = False
+        self._cancelled = self._answers_now = False
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._done = threading.Event()
         threading.Thread(target=self._read, name="events of a request", daemon=True).start()
@@ -32,6 +32,11 @@ class Feed:
         """End it soon, with whatever else its engine is asked."""
         self._cancelled = True
         self._engine.cancel()
+
+    def answer_now(self) -> None:
+        """End its thinking."""
+        self._answers_now = True
+        self._engine.answer_now()
 
     def comes_from(self, engine: Engine | None) -> bool:
         """Whether this engine serves it."""
@@ -51,8 +56,10 @@ class Feed:
             for event in self._engine.generate(self.request):
                 if isinstance(event, Started):
                     self.began = time.monotonic()
-                    if self._cancelled:  # before the engine knew of the request
-                        self._engine.cancel()
+                    if self._cancelled:  # before the engine knew of the request; by now it may serve another one
+                        self._engine.cancel_sample(event.request, event.sample)
+                    elif self._answers_now:
+                        self._engine.answer_now()
                 self._events.put(event)
         except LedlocalError as error:
             self.error = error

@@ -6,21 +6,14 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from ledlocal.reply import Engine
+from ledlocal_tui.loading import Loading
 
 
 @dataclass
-class EngineLoaded(Message):
-    """A model is ready."""
+class LoadingEnded(Message):
+    """A model is ready, or did not load."""
 
-    engine: Engine
-
-
-@dataclass
-class EngineFailed(Message):
-    """A model did not load."""
-
-    reason: str
+    loading: Loading
 
 
 @dataclass

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ledlocal.bench.contender import STANDARD, Contender
 from ledlocal.engine.engine import Engine
-from ledlocal.methods.method import METHODS, LatentExploration, Step
+from ledlocal.methods.method import METHODS, LatentExploration, Shortlist, Step
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.events import Event, Finished, Started
 from ledlocal.values.params import Led, Request, Sampling
@@ -23,7 +23,7 @@ class ForcedCoin(LatentExploration):
         self._share = share
         self._tossed = 0
 
-    def explores(self, step: Step) -> NDArray[np.bool_]:
+    def explores(self, step: Step, candidates: Shortlist) -> NDArray[np.bool_]:
         """Where the share falls behind."""
         # from a half on: a few tokens then explore as often as their share says, to the nearest
         due = np.floor(self._share * np.arange(self._tossed, self._tossed + len(step.u0) + 1) + 0.5)

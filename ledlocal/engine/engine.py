@@ -14,7 +14,6 @@ from ledlocal.engine.loading import Session
 from ledlocal.engine.scheduler import Decode, Prefill, Scheduler
 from ledlocal.engine.sequence import Sequence
 from ledlocal.methods.final import FinalLayer
-from ledlocal.methods.method import METHODS
 from ledlocal.runtime.llama import Row, now
 from ledlocal.values.errors import BadInput, PromptTooLong
 from ledlocal.values.events import Event, Finish, Finished, Loaded, Notice, Prefilled
@@ -232,27 +231,26 @@ class Engine:
         start, sequence = now(), plan.sequence
         if not self._run(plan.rows, [sequence]):
             return []
-        self._kv.extend(plan.slot, [row.token for row in plan.rows])
+        self._kv.extend(plan.rows)
         sequence.prefill(len(plan.rows), now() - start)
         if sequence.prefilled:
             return []
         return [Prefilled(sequence.request_id, sequence.sample, sequence.cached, len(sequence.prompt))]
 
     def _decode(self, plan: Decode) -> list[Event]:
-        sequences = {i: sequence for i, sequence in enumerate(plan.sequences) if sequence is not None}
-        events: list[Event] = [started for one in sequences.values() if (started := one.start())]
-        ways = {sequence.way for sequence in sequences.values()}
-        known = {way: METHODS[way.sampling.method].inv_temp(way.sampling) for way in ways}
-        self._tap.prepare(np.array([known[one.way] if one is not None else 1.0 for one in plan.sequences]))
+        sequences = plan.sequences
+        events: list[Event] = [started for one in sequences.values()
+                               if one.decode_start is None and (started := one.start())]
+        self._tap.prepare(np.array([sequences[row].way.inv_temp if row in sequences else 1.0
+                                    for row in range(len(plan.rows))]))
         if not self._run(plan.rows, list(sequences.values())):
             return events
-        for i, sequence in sequences.items():
-            self._kv.extend(plan.rows[i].sequence, [sequence.next_token])
+        self._kv.extend(plan.rows[row] for row in sequences)
         return events + self._advance(self._tap.topk(), sequences)
 
     def _advance(self, final: FinalLayer, sequences: dict[int, Sequence]) -> list[Event]:
         """Give every sequence its next token, and retire those that end."""
-        replaying = [sequence for sequence in sequences.values() if sequence.replays]
+        replaying = [sequence for sequence in sequences.values() if sequence.known]
         events: list[Event] = [sequence.replay() for sequence in replaying]
         if replaying:
             sequences = {row: sequence for row, sequence in sequences.items() if sequence not in replaying}
@@ -262,20 +260,15 @@ class Engine:
         live = sequences if sound.all() else {row: one for row, one in sequences.items() if sound[row]}
         chosen = self._chooser.choose(final, live)
         lenses = look(self._tap, list(live), self._session.model.n_layer) if self._lens else {}
-        confidence, entropy = np.minimum(final.probs(1)[:, 0], 1.0).tolist(), final.entropy.tolist()
         for row, sequence in sequences.items():
-            if row not in live or not chosen[row].sound:
+            one = chosen.get(row)
+            if one is None:
                 where = f"the model's logits are not finite at position {sequence.position}"
                 if sequence.slot is not None:
                     self._kv.clear(sequence.slot)  # its keys and values may not be finite either
                 events.append(self._end(sequence, "invalid", where))
                 continue
-            one, forced = chosen[row], bool(sequence.forced)
-            token = sequence.forced.popleft() if forced else one.token
-            event = sequence.accept(
-                token, forced=forced, confidence=confidence[row], entropy=entropy[row],
-                explored=one.explored and not forced, changed=one.changed and not forced, depth=one.depth, u=one.u,
-                candidates=one.candidates, lens=lenses.get(row))
+            event = sequence.accept(one, lenses.get(row))
             if event is not None:
                 events.append(event)
             if sequence.finish is not None:

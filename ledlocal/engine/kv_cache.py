@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ledlocal.runtime.llama import Context
+from ledlocal.runtime.llama import Context, Row
 
 SHARE_FLOPS_PER_BYTE = 10
 """Prompt arithmetic that costs as much as copying one byte of cache; about 9 on two CPU cores (90 GFLOP/s, 10 GB/s)."""
@@ -58,9 +58,11 @@ class KvCache:
         flops = 2 * self._context.model.n_params * len(prompt)
         return self._context.unified or self._stream_bytes * SHARE_FLOPS_PER_BYTE < flops
 
-    def extend(self, slot: int, tokens: Sequence[int]) -> None:
-        """Tokens were decoded."""
-        self.tokens[slot].extend(tokens)
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Rows were decoded."""
+        held = self.tokens
+        for token, _, slot, _ in rows:
+            held[slot].append(token)
 
     def clear(self, slot: int) -> None:
         """Forget a slot."""

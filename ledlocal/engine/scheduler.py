@@ -18,17 +18,17 @@ DUMMY_TOKEN = 0
 class Prefill:
     """Part of a prompt, alone in its batch and without outputs."""
 
-    slot: int
     sequence: Sequence
     rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """One token per slot, every one an output; `sequences[i]` is None where row i is a dummy."""
+    """One token per slot, every one an output."""
 
     rows: list[Row]
-    sequences: list[Sequence | None]
+    sequences: dict[int, Sequence]
+    """By row; the others are dummies."""
 
 
 class Scheduler:
@@ -101,11 +101,13 @@ class Scheduler:
 
     def next(self) -> Prefill | Decode | None:
         """The next batch; prompts go first."""
-        running = self.running()
-        for sequence in running:
-            if not sequence.prefilled:
-                return self._prefill(sequence)
-        return self._decode(running) if running else None
+        used = []
+        for slot, sequence in enumerate(self.slots):
+            if sequence is not None:
+                if not sequence.prefilled:
+                    return self._prefill(sequence)
+                used.append(slot)
+        return self._decode(used[0], used[-1]) if used else None
 
     def _prefill(self, sequence: Sequence) -> Prefill:
         assert sequence.slot is not None
@@ -116,19 +118,20 @@ class Scheduler:
             size -= 1
         rows = [Row(sequence.prompt[i], i, sequence.slot, self._needs_output and i == start + size - 1)
                 for i in range(start, start + size)]
-        return Prefill(sequence.slot, sequence, rows)
+        return Prefill(sequence, rows)
 
-    def _decode(self, running: list[Sequence]) -> Decode:
-        used = [sequence.slot for sequence in running if sequence.slot is not None]
-        low, high = min(used), max(used)
+    def _decode(self, low: int, high: int) -> Decode:
+        """A row for each slot from `low` to `high`, both of which are used."""
         if self._exact and low == high:
             # a single output row takes another kernel than several
             low, high = (low, high + 1) if high + 1 < len(self.slots) else (low - 1, high)
-        rows, sequences = [], self.slots[low:high + 1]
-        for slot, sequence in enumerate(sequences, low):
+        rows, sequences = [], {}
+        for row, slot in enumerate(range(low, high + 1)):
+            sequence = self.slots[slot]
             if sequence is None:
                 self._kv.clear(slot)
                 rows.append(Row(DUMMY_TOKEN, 0, slot, True))
             else:
-                rows.append(Row(sequence.next_token, sequence.position, slot, True))
+                rows.append(sequence.row(slot))
+                sequences[row] = sequence
         return Decode(rows, sequences)

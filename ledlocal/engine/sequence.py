@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 
 from ledlocal.engine.transcript import Transcript
-from ledlocal.methods.draws import uniforms
+from ledlocal.methods.draws import Name
 from ledlocal.methods.led import layers_of
+from ledlocal.methods.method import METHODS
 from ledlocal.methods.thinking import ThinkingTracker
-from ledlocal.runtime.llama import now
+from ledlocal.runtime.llama import Row, now
 from ledlocal.runtime.vocabulary import Vocabulary
 from ledlocal.values.events import Candidates, Exploration, Finish, Finished, Lens, Phase, Prefilled, Started, Token
 from ledlocal.values.params import Detail, Request, Sampling
@@ -25,11 +27,17 @@ class Way:
     """LED may explore."""
     project_always: bool
     """Its layers are wanted whether it explores or not."""
+    inv_temp: float
+    """1 / temperature at which the final layer's statistics are needed."""
 
 
 @lru_cache
 def _way(sampling: Sampling, in_scope: bool, project_always: bool) -> Way:
-    return Way(sampling, in_scope, project_always)
+    return Way(sampling, in_scope, project_always, METHODS[sampling.method].inv_temp(sampling))
+
+
+Chosen = tuple[int, float, float, bool, bool, int | None, tuple[float, float], Candidates | None]
+"""How a token was drawn: its id, confidence, entropy, explored, changed, depth, u and candidates, as in Token."""
 
 
 class Sequence:
@@ -44,10 +52,10 @@ class Sequence:
         self.request_id, self.sample, self.request = request_id, sample, request
         self.prompt = prompt + (() if exact else request.continues)
         """What is prefilled."""
-        self._replay = deque(request.continues if exact else ())
+        self.known = deque(request.continues if exact else ())
         """Tokens that are known, and still to be decoded."""
         self._origin = len(prompt)
-        self._tracker, self._vocabulary, self._room = tracker, vocabulary, room
+        self._tracker, self._vocabulary = tracker, vocabulary
         self._transcript = Transcript(request.stop)
         self.detail: Detail = request.detail
         """What is said of the next tokens."""
@@ -60,11 +68,18 @@ class Sequence:
         self.ids: list[int] = []
         self.finish: Finish | None = None
         self.reason = ""
-        self.forced: deque[int] = deque()
+        self._forced: deque[int] = deque()
+        """Tokens that take the place of those drawn next."""
         self._thinking_tokens = 0
-        self._thinks_no_more = False
+        self._budget: float = inf if request.reasoning_budget is None else request.reasoning_budget
+        """Thinking tokens after which the answer is forced."""
+        self._limit = inf if request.max_tokens is None else request.max_tokens + len(request.continues)
+        """Length of `ids` at which the request ends."""
+        self._room = room - len(prompt)
+        """Length at which the context is full."""
         self._prefill_s = 0.0
-        self._decode_start: float | None = None
+        self.decode_start: float | None = None
+        """When its first token was to be drawn; None before."""
         self._replay_start: float | None = None
         self._explored = self._changed = self._in_scope = 0
         self._depths = [0] * (1 + max(len(layers_of(one.led, n_layer)) for one in (request.thinking, request.answer)))
@@ -80,14 +95,13 @@ class Sequence:
         return self.cached >= len(self.prompt) - 1
 
     @property
-    def next_token(self) -> int:
-        """The token to decode next: the last one known."""
-        return self.ids[-1] if self.ids else self.prompt[-1]
-
-    @property
     def position(self) -> int:
-        """Position of `next_token`, from 0."""
+        """Position of the token to decode next, from 0."""
         return self._origin - 1 + len(self.ids)
+
+    def row(self, slot: int) -> Row:
+        """The row of a batch that decodes the last token known."""
+        return Row(self.ids[-1] if self.ids else self.prompt[-1], self.position, slot, True)
 
     @property
     def thinking(self) -> bool:
@@ -100,26 +114,21 @@ class Sequence:
         # the first token may be what opens the thinking
         return _way(sampling, in_scope, self.detail == "all" and (in_scope or not self.ids))
 
-    def uniforms(self) -> tuple[float, float]:
-        """Coin and token of the next position."""
-        return uniforms(self.request.seed, self.request.problem, self.sample, len(self.ids))
-
-    @property
-    def replays(self) -> bool:
-        """The next token is known already."""
-        return bool(self._replay)
+    def name(self) -> Name:
+        """Of the next position's random numbers."""
+        return self.request.seed, self.request.problem, self.sample, len(self.ids)
 
     def replay(self) -> Prefilled:
         """Take the next known token."""
-        self._take(self._replay.popleft())
-        if not self._replay:
+        self._take(self.known.popleft())
+        if not self.known:
             self._keep_budget()
         known = self._origin + len(self.ids)
         return Prefilled(self.request_id, self.sample, known, self._origin + len(self.request.continues))
 
     def answer_now(self) -> None:
         """No more thinking: it ends at the next token, and so does any that the model begins again."""
-        self._thinks_no_more = True
+        self._budget = 0
         self.force_answer()
 
     def watch(self, detail: Detail) -> None:
@@ -130,14 +139,13 @@ class Sequence:
 
     def force_answer(self) -> None:
         """End thinking at the next token."""
-        if self.thinking and not self.forced and not self._replay:
+        if self.thinking and not self._forced and not self.known:
             marker = list(self._tracker.force())
             begun = next((n for n in range(len(marker) - 1, 0, -1) if self.ids[-n:] == marker[:n]), 0)
-            self.forced.extend(marker[begun:])
+            self._forced.extend(marker[begun:])
 
     def _keep_budget(self) -> None:
-        budget = self.request.reasoning_budget
-        if self._thinks_no_more or (budget is not None and self._tracker.count >= budget):
+        if self._tracker.count >= self._budget:
             self.force_answer()
 
     def prefill(self, tokens: int, seconds: float) -> None:
@@ -146,22 +154,22 @@ class Sequence:
         self._prefill_s += seconds
 
     def start(self) -> Started | None:
-        """The event of the first decode that draws a token; None before and afterwards."""
-        if self._decode_start is not None:
-            return None
-        if self._replay:
+        """The event of the first decode that draws a token; None before."""
+        if self.known:
             self._replay_start = self._replay_start or now()
             return None
-        self._decode_start = now()
+        self.decode_start = now()
         if self._replay_start is not None:
-            self._prefill_s += self._decode_start - self._replay_start
+            self._prefill_s += self.decode_start - self._replay_start
         self._keep_budget()
         return Started(self.request_id, self.sample, self.prompt[:self._origin], self.reused, self._prefill_s)
 
-    def accept(self, token: int, *, forced: bool, confidence: float, entropy: float, explored: bool, changed: bool,
-               depth: int | None, u: tuple[float, float], candidates: Candidates | None,
-               lens: Lens | None = None) -> Token | None:
-        """Take a token as the next one; None where nobody wants to know of it."""
+    def accept(self, chosen: Chosen, lens: Lens | None = None) -> Token | None:
+        """Take a token as the next one, or the one that is forced; None where nobody wants to know of it."""
+        token, confidence, entropy, explored, changed, depth, u, candidates = chosen
+        forced = bool(self._forced)
+        if forced:
+            token, explored, changed = self._forced.popleft(), False, False
         if self.way.in_scope:
             self._in_scope += 1
             self._confidence += confidence
@@ -169,9 +177,9 @@ class Sequence:
             self._explored += 1
             self._changed += changed
             self._depths[depth] += 1
-        text, phase, marker = self._take(token)
+        text, phase, marker, ends = self._take(token)
         self._keep_budget()
-        self._end_if_done(token)
+        self._end_if_done(ends)
         if self.finish is not None:
             text += self._transcript.close()
         if self.detail == "none":
@@ -179,31 +187,33 @@ class Sequence:
         return Token(self.request_id, self.sample, len(self.ids) - 1, token, text, phase, marker, forced,
                      confidence, entropy, explored, changed, depth, u, candidates, lens)
 
-    def _take(self, token: int) -> tuple[str, Phase, bool]:
-        """The text that a token completes, its phase, and whether it belongs to a marker."""
-        before = self._tracker.phase
-        step = self._tracker.push(token)
-        opened = step.marker and step.phase == "answer" and self.thinking
-        phase: Phase = "thinking" if opened else step.phase
-        self._thinking_tokens += step.marker_length if opened else phase == "thinking"
-        piece = b"" if self._vocabulary.is_control(token) else self._vocabulary.piece(token)
-        pending = self._tracker.pending if self._heard else len(self.ids) + 1
-        text = self._transcript.push(piece, phase, step.marker_length, pending)
-        self.ids.append(token)
-        if self._tracker.phase != before or len(self.ids) == 1:
+    def _take(self, token: int) -> tuple[str, Phase, bool, bool]:
+        """The text that a token completes, its phase, whether it belongs to a marker, whether it ends generation."""
+        tracker, ids = self._tracker, self.ids
+        step = tracker.push(token)
+        phase, marker_length = step.phase, step.marker_length
+        if marker_length and phase == "answer" and tracker.phase == "thinking":
+            phase = "thinking"
+            self._thinking_tokens += marker_length
+        else:
+            self._thinking_tokens += phase == "thinking"
+        piece, ends = self._vocabulary.spoken(token)
+        ids.append(token)
+        text = self._transcript.push(piece, phase, marker_length, tracker.pending if self._heard else len(ids))
+        if marker_length or len(ids) == 1:
             self.way = self._find_way()
-        return text, phase, step.marker
+        return text, phase, marker_length > 0, ends
 
-    def _end_if_done(self, token: int) -> None:
-        limit = self.request.max_tokens
-        if self._vocabulary.is_end(token) and not self.request.ignore_eos:
+    def _end_if_done(self, ends: bool) -> None:
+        length = len(self.ids)
+        if ends and not self.request.ignore_eos:
             self.finish = "stop"
         elif self._transcript.stopped:
             self.finish, self.reason = "stop", "a stop string matched"
-        elif limit is not None and len(self.ids) - len(self.request.continues) >= limit:
-            self.finish, self.reason = "length", f"the limit of {limit} tokens was reached"
-        elif self._origin + len(self.ids) >= self._room:
-            self.finish, self.reason = "length", f"the context of {self._room} tokens is full"
+        elif length >= self._limit:
+            self.finish, self.reason = "length", f"the limit of {self.request.max_tokens} tokens was reached"
+        elif length >= self._room:
+            self.finish, self.reason = "length", f"the context of {self._origin + self._room} tokens is full"
 
     def end(self, finish: Finish, reason: str) -> None:
         """End from outside. Text held back stays out of the result, as it was in no Token."""
@@ -213,7 +223,7 @@ class Sequence:
         """The last event of this sequence."""
         assert self.finish is not None
         self._transcript.release(self._tracker.pending)
-        decode_s = now() - self._decode_start if self._decode_start is not None else 0.0
+        decode_s = now() - self.decode_start if self.decode_start is not None else 0.0
         exploration = Exploration(self._explored, self._changed, tuple(self._depths),
                                   self._confidence / self._in_scope if self._in_scope else None)
         return Finished(

@@ -29,14 +29,13 @@ class Transcript:
         `marker_length`: this many last tokens, this one included, turned out to be a marker; `pending`: this many may.
         """
         self._held.append((phase, piece))
-        for _ in range(marker_length):
-            self._held.pop()
-        return self.release(pending)
+        if marker_length:
+            for _ in range(marker_length):
+                self._held.pop()
+        return self.release(pending) if len(self._held) > pending else ""
 
     def release(self, pending: int = 0) -> str:
         """Text that was held back, but for that of the last `pending` tokens."""
-        if len(self._held) <= pending:
-            return ""
         return "".join(self._release(*self._held.popleft()) for _ in range(len(self._held) - pending))
 
     def close(self) -> str:

@@ -35,7 +35,9 @@ class FinalLayer:
 
     def undecided(self, n: NDArray[np.intp]) -> NDArray[np.intp]:
         """Rows whose n (R,) most probable tokens the list cannot name: the last of them ties with the list's end."""
-        if self.complete:
+        most = int(n.max(initial=1))
+        # where the longest part ends above the list's end the others do, too; and nearly always it does
+        if self.complete or not (self.logits[:, most - 1] == self.logits[:, -1]).any():
             return np.empty(0, np.intp)
         return np.flatnonzero(self.logits[np.arange(len(n)), n - 1] == self.logits[:, -1])
 
@@ -57,8 +59,12 @@ class FinalLayer:
 def final_layer(ids: NDArray[np.int32], logits: NDArray[np.float32], inv_temp: NDArray[np.float64],
                 logsumexp: NDArray[np.float64], entropy: NDArray[np.float64], complete: bool) -> FinalLayer:
     """Sort an unordered list (R, top) as FinalLayer promises."""
-    order = np.argsort(-logits, axis=1)
-    rows = np.arange(len(ids))[:, None]
-    if (logits[rows, order[:, 1:]] == logits[rows, order[:, :-1]]).any():  # rare; a lexsort takes longer
-        order = np.lexsort((ids, -logits), axis=-1)
-    return FinalLayer(ids[rows, order], logits[rows, order], inv_temp, logsumexp, entropy, complete)
+    keys = -logits
+    starts = np.arange(0, keys.size, keys.shape[1])[:, None]
+    order = keys.argsort(axis=1)
+    order += starts
+    rising = keys.take(order)
+    if (rising[:, 1:] == rising[:, :-1]).any():  # rare; a lexsort takes longer
+        order = np.lexsort((ids, keys), axis=-1) + starts
+        rising = keys.take(order)
+    return FinalLayer(ids.take(order), -rising, inv_temp, logsumexp, entropy, complete)

@@ -68,11 +68,11 @@ class Method(Protocol):
     def inv_temp(self, sampling: Sampling) -> float:
         """1 / temperature at which the final layer's statistics are needed."""
 
-    def explores(self, step: Step) -> NDArray[np.bool_]:
-        """Rows (R,) that must be projected before `choose`."""
-
     def candidates(self, step: Step) -> Shortlist:
         """The tokens to project and to show."""
+
+    def explores(self, step: Step, candidates: Shortlist) -> NDArray[np.bool_]:
+        """Rows (R,) that must be projected before `choose`."""
 
     def choose(self, step: Step, candidates: Shortlist, explored: NDArray[np.bool_],
                projected: Projected | None) -> Choices:
@@ -86,14 +86,14 @@ class Standard:
         """1 for llama.cpp's order, which truncates before the temperature."""
         return standard.inv_temp(sampling)
 
-    def explores(self, step: Step) -> NDArray[np.bool_]:
-        """Never."""
-        return np.zeros(len(step.u0), bool)
-
     def candidates(self, step: Step) -> Shortlist:
         """For show only: the head of the list, as it stands where tokens tie."""
         k = step.sampling.led.k
         return step.final.ids[:, :k], step.final.probs(k)
+
+    def explores(self, step: Step, candidates: Shortlist) -> NDArray[np.bool_]:
+        """Never."""
+        return np.zeros(len(step.u0), bool)
 
     def choose(self, step: Step, candidates: Shortlist, explored: NDArray[np.bool_],
                projected: Projected | None) -> Choices:
@@ -109,15 +109,15 @@ class LatentExploration:
         """1 at temperature 0: greedy choices still toss the coin."""
         return 1 / sampling.temperature if sampling.temperature else 1.0
 
-    def explores(self, step: Step) -> NDArray[np.bool_]:
-        """By the coin, in scope."""
-        if not step.in_scope:
-            return np.zeros(len(step.u0), bool)
-        return led.explores(step.final.probs(1)[:, 0], step.u0, step.sampling.led.exploit)
-
     def candidates(self, step: Step) -> Shortlist:
         """The k most probable tokens, exactly."""
         return led.candidates(step.final, step.sampling.led.k, step.full_row)
+
+    def explores(self, step: Step, candidates: Shortlist) -> NDArray[np.bool_]:
+        """By the coin, in scope."""
+        if not step.in_scope:
+            return np.zeros(len(step.u0), bool)
+        return led.explores(candidates[1][:, 0], step.u0, step.sampling.led.exploit)
 
     def choose(self, step: Step, candidates: Shortlist, explored: NDArray[np.bool_],
                projected: Projected | None) -> Choices:
@@ -142,7 +142,7 @@ class LatentExploration:
 class Control(LatentExploration):
     """LED's own truncation with exploration off: the k candidates at temperature T, no top-p."""
 
-    def explores(self, step: Step) -> NDArray[np.bool_]:
+    def explores(self, step: Step, candidates: Shortlist) -> NDArray[np.bool_]:
         """Never."""
         return np.zeros(len(step.u0), bool)
 

@@ -29,16 +29,18 @@ def _kept_llama(final: FinalLayer, sampling: Sampling) -> NDArray[np.intp]:
     limited = sampling.top_k > 0 and (final.complete or sampling.top_k <= final.ids.shape[1])
     logits = final.logits[:, :sampling.top_k] if limited else final.logits
     width = logits.shape[1]
-    kept = np.full(len(logits), width)
     top_p, min_p = np.float32(sampling.top_p), np.float32(sampling.min_p)
+    if top_p < 1 and sampling.top_k and not limited:
+        return np.full(len(logits), width)  # top_p is a share of the top_k's mass, which the list does not show
+    kept: NDArray[np.intp]
     if top_p < 1:
-        if sampling.top_k and not limited:
-            return kept  # top_p is a share of the top_k's mass, which the list does not show
         # exp and log of the C library are correctly rounded but for rare cases; NumPy's float32 ones are not.
         weights = np.exp((logits - logits[:, :1]).astype(np.float64)).astype(np.float32)
-        total = np.cumsum(weights, axis=1)[:, -1] if limited else np.exp(final.logsumexp - logits[:, 0])
-        mass = np.cumsum(weights / total.astype(np.float32)[:, None], axis=1)
-        kept = np.minimum((mass < top_p).sum(axis=1) + 1, width)
+        total = weights.cumsum(axis=1)[:, -1] if limited else np.exp(final.logsumexp - logits[:, 0])
+        mass = (weights / total.astype(np.float32, copy=False)[:, None]).cumsum(axis=1)
+        kept = (mass[:, :-1] < top_p).sum(axis=1) + 1
+    else:
+        kept = np.full(len(logits), width)
     if min_p > 0:
         least = logits[:, :1] + np.float32(math.log(min_p))
         kept = np.minimum(kept, np.maximum((logits >= least).sum(axis=1), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -68,8 +69,10 @@ class ThinkingTracker:
         self._window = max((len(m) for m in (*(m for m, _ in self._markers), self._force)), default=0)
         self._last = {m[-1] for m, _ in self._markers} if self._ids else None
         """Tokens that may complete a marker; None: any may."""
-        self._symbols: list[int] = []
-        self._owners: list[int] = []
+        self._symbols: deque[int] = deque(maxlen=self._window)
+        """The last symbols that may belong to a marker."""
+        self._owners: deque[int] = deque(maxlen=self._window)
+        """Numbers of their tokens."""
         self._pushed = 0
         self._begin = 0
         self.phase: Phase = "thinking" if phase == "open" else "answer"
@@ -85,8 +88,6 @@ class ThinkingTracker:
         if self._last is not None and token not in self._last:
             self._symbols.append(token)
             self._owners.append(number)
-            if len(self._symbols) > self._window:
-                del self._symbols[0], self._owners[0]
             return _PLAIN[phase]
         step = Step(phase)
         for symbol in self._spell(token):
@@ -100,14 +101,13 @@ class ThinkingTracker:
                 self._begin = self._pushed
                 self._symbols.clear()
                 self._owners.clear()
-        del self._symbols[:-self._window or None], self._owners[:-self._window or None]
         return step
 
     @property
     def pending(self) -> int:
         """How many of the last tokens may still turn out to begin a marker: hold back their text."""
         for length in range(min(len(self._symbols), self._window - 1), 0, -1):
-            tail = tuple(self._symbols[-length:])
+            tail = tuple(self._symbols)[-length:]
             if any(len(m) > length and m[:length] == tail for m, _ in self._markers):
                 return self._tokens(length)
         return 0
@@ -118,7 +118,7 @@ class ThinkingTracker:
             return ()
         # Spelled tokens are not compared: a marker written twice in part still ends thinking.
         standing = range(min(len(self._symbols), len(self._force) - 1) if self._ids else 0, 0, -1)
-        overlap = next((n for n in standing if tuple(self._symbols[-n:]) == self._force[:n]), 0)
+        overlap = next((n for n in standing if tuple(self._symbols)[-n:] == self._force[:n]), 0)
         return self._force[overlap:]
 
     def _tokens(self, symbols: int) -> int:
@@ -128,9 +128,10 @@ class ThinkingTracker:
     def _completed(self) -> tuple[int, Literal["start", "end"]] | None:
         """Length and kind of the longest marker that ends at the last symbol and counts where it stands."""
         best: tuple[int, Literal["start", "end"]] | None = None
+        symbols = tuple(self._symbols)
         for marker, kind in self._markers:
             n = len(marker)
-            if marker[-1] != self._symbols[-1] or n > len(self._symbols) or tuple(self._symbols[-n:]) != marker:
+            if symbols[-n:] != marker:
                 continue
             if kind == "end" and self.phase == "answer" and self._owners[-n] > self._begin:
                 continue

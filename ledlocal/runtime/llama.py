@@ -148,9 +148,9 @@ class _Batch:
         """The struct. Raises ValueError for a token or sequence out of range."""
         n = len(rows)
         numbers = np.fromiter(chain.from_iterable(rows), np.int32, 4 * n).reshape(n, 4).T
-        for row, low, high in ((0, 0, tokens), (2, 0, sequences)):
-            if not low <= numbers[row].min() <= numbers[row].max() < high:
-                raise ValueError(f"a token or a sequence of {list(rows)} is out of range")
+        # a negative number is a large one without its sign
+        if not (numbers[:3:2].view(np.uint32) < np.array([[tokens], [sequences]], np.uint32)).all():
+            raise ValueError(f"a token or a sequence of {list(rows)} is out of range")
         self._numbers[:, :n] = numbers[:3]
         self._outputs[:n] = numbers[3]
         self._batch.n_tokens = n

@@ -46,6 +46,8 @@ class StopStrings:
         """The text that is now certain to come before any stop string; empty once one matched."""
         if self.matched is not None:
             return ""
+        if not self._stops:
+            return text
         text = self._held + text
         found = [(start + len(s), start, s) for s in self._stops if (start := text.find(s)) >= 0]
         if found:

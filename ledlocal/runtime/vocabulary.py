@@ -55,8 +55,7 @@ class Vocabulary:
         self.eos_id = self._optional(C.llama_vocab_eos(handle))
         # asked for every token that is drawn, and a dictionary answers ten times as fast as llama.cpp through ctypes
         self._pieces: dict[int, bytes] = {}
-        self._control: dict[int, bool] = {}
-        self._end: dict[int, bool] = {}
+        self._spoken: dict[int, tuple[bytes, bool]] = {}
 
     def _optional(self, token: int) -> int | None:
         return token if 0 <= token < self.n else None
@@ -106,17 +105,21 @@ class Vocabulary:
 
     def is_control(self, token: int) -> bool:
         """Whether the token is markup of the format and no text. Raises ValueError if the id is out of range."""
-        if token not in self._control:
-            self._check(token)
-            self._control[token] = bool(C.llama_vocab_is_control(self._handle, token))
-        return self._control[token]
+        self._check(token)
+        return bool(C.llama_vocab_is_control(self._handle, token))
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends generation (end of sequence, turn or message). Raises ValueError like `piece`."""
-        if token not in self._end:
-            self._check(token)
-            self._end[token] = bool(C.llama_vocab_is_eog(self._handle, token))
-        return self._end[token]
+        self._check(token)
+        return bool(C.llama_vocab_is_eog(self._handle, token))
+
+    def spoken(self, token: int) -> tuple[bytes, bool]:
+        """What a token adds to a text, nothing if it is markup, and whether it ends generation. Raises like `piece`."""
+        known = self._spoken.get(token)
+        if known is None:
+            known = b"" if self.is_control(token) else self.piece(token), self.is_end(token)
+            self._spoken[token] = known
+        return known
 
     def strips(self, token: int) -> tuple[bool, bool]:
         """Whether parsing this special token swallows the white space before and after it. Raises like `piece`."""

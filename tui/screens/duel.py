@@ -22,12 +22,13 @@ from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import Request
 from ledlocal_tui.contest import common_prefix, judge, variant, yardstick
 from ledlocal_tui.feed import Feed
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.duellist import Duellist
 
 TICK_S = 1 / 15
 
 
-class Duel(Screen[None]):
+class Duel(Once, Screen[None]):
     """Two sides, a field of settings above each, and one for the answer if it is known."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

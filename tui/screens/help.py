@@ -12,6 +12,7 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.keys import rank
 
 LEGEND = """\
@@ -37,7 +38,7 @@ mix                the mean of the layers down to ◀: what an explored token
 ▸                  the candidate that f goes on with"""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Once, ModalScreen[None]):
     """Dismissed by any of its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,enter", "dismiss(None)", "back")]

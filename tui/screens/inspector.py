@@ -23,6 +23,7 @@ from ledlocal.trace import save_trace
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.events import Phase, Token
 from ledlocal_tui.feed import Feed
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.exploration import quoted
 from ledlocal_tui.widgets.layer_grid import LayerGrid
 from ledlocal_tui.widgets.token_text import TokenText
@@ -40,7 +41,7 @@ class Fork:
     """Those that stay, and the other one in the end."""
 
 
-class Inspector(Screen[Fork | None]):
+class Inspector(Once, Screen[Fork | None]):
     """Dismissed with a Fork, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

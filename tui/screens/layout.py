@@ -35,6 +35,7 @@ class ChatLayout(Screen[None]):
         self.dialogue: Dialogue | None = None
         """None until a model is loaded."""
         self.looking = Watch()
+        self._said, self._passing = "", False
 
     def compose(self) -> ComposeResult:
         """Status, conversation and pane, banner, prompt."""
@@ -70,10 +71,11 @@ class ChatLayout(Screen[None]):
         place, last = len(dialogue.conversation.turns) - 1, dialogue.last
         said = dialogue.said(place) if place >= 0 else None
         self.show_tally(None if said is None else Tally.of(said.tokens))
-        if said is not None and last is not None:
+        turns = dialogue.conversation.turns
+        if said is not None and last is not None and last.finished.answer == turns[-1].answer and (
+                last.finished.thinking == turns[-1].thinking):
             self.show_progress(last.finished.decode_s, last.finished.tokens_per_s or 0.0, False)
         self.show_status()
-        self.refresh_bindings()
 
     def show_tally(self, tally: Tally | None) -> None:
         """The numbers of a reply, in the place of another's; None: of none."""
@@ -90,11 +92,19 @@ class ChatLayout(Screen[None]):
             for notice in (*more, *self.dialogue.settings.notices(self.dialogue.loaded)):
                 self.app.notify(safe_line(notice), markup=False)
 
-    def say(self, text: str) -> None:
-        """In the line above the prompt, until something else is said."""
+    def say(self, text: str, passing: bool = False) -> str:
+        """In the line above the prompt, until something else is said, or a reply begins or ends if it is but `passing`;
+        what was said before."""
+        before, self._said, self._passing = self._said, text, passing
         banner = self.query_one("#banner", Static)
         banner.update(safe_text(text))
         banner.set_class(bool(text), "-said")
+        return before
+
+    def unsay(self) -> None:
+        """What was said in passing is over."""
+        if self._passing:
+            self.say("")
 
     def show_status(self) -> None:
         """Model, method and context, on the first line."""
@@ -102,7 +112,8 @@ class ChatLayout(Screen[None]):
             self.query_one(Status).show(self.dialogue, self.detail == "all", self.used)
 
     @property
-    def used(self) -> int:
-        """Tokens in the context, as far as this session knows."""
-        last = self.dialogue.last if self.dialogue is not None else None
-        return last.finished.prompt_tokens + len(last.finished.ids) if last is not None else 0
+    def used(self) -> int | None:
+        """Tokens in the context; None where this session does not know."""
+        if self.dialogue is None or (last := self.dialogue.last) is None:
+            return 0 if self.dialogue is None or not self.dialogue.conversation.turns else None
+        return last.finished.prompt_tokens + len(last.finished.ids)

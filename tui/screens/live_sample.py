@@ -14,6 +14,7 @@ from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Failed
 from ledlocal_tui.run_state import Ended, LiveSample
 from ledlocal_tui.screens.inspector import Inspector, first_fork
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.growing import following
 from ledlocal_tui.widgets.strip import ExplorationStrip
@@ -22,7 +23,7 @@ from ledlocal_tui.widgets.token_text import TokenText
 TICK_S = 1 / 8
 
 
-class LiveSampleScreen(Screen[None]):
+class LiveSampleScreen(Once, Screen[None]):
     """Stays when the sample has ended."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

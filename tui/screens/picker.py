@@ -16,9 +16,11 @@ from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ledlocal.safe_text import safe_line
+from ledlocal_tui.screens.once import Once
+from ledlocal_tui.widgets.field import Field
 
 
-class Picker(ModalScreen[str | None]):
+class Picker(Once, ModalScreen[str | None]):
     """Dismissed with a name of the list, with what was typed if nothing in the list matches, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,7 +43,7 @@ class Picker(ModalScreen[str | None]):
         """A field and a list, or why nothing is in it."""
         with Vertical(id="picker"):
             yield Static(self._title, id="title", markup=False)
-            yield Input(placeholder="type a part of it")
+            yield Field(placeholder="type a part of it")
             yield Static("", id="said", markup=False)
             yield OptionList()
             yield Footer()
@@ -57,11 +59,10 @@ class Picker(ModalScreen[str | None]):
 
     def _fill(self, typed: str) -> None:
         words = typed.lower().split()
-        shown = [(name, line) for name, line in self._names if all(word in line.lower() for word in words)]
+        shown = [(i, line) for i, (_, line) in enumerate(self._names) if all(word in line.lower() for word in words)]
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(Content(line), id=str(self._names.index((name, line))))
-                             for name, line in shown])
+        options.add_options([Option(Content(line), id=str(i)) for i, line in shown])
         options.highlighted = 0 if shown else None
         none = "enter takes what is typed" if typed and self._free else "nothing has that" if typed else self._empty
         self.query_one("#said", Static).update("" if shown else none)

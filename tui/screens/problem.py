@@ -16,11 +16,12 @@ from textual.widgets.option_list import Option
 from ledlocal.evals.reading import Said
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal_tui.run_state import RunState
+from ledlocal_tui.screens.once import Once
 
 SIGNS = {True: "✓", False: "✗", None: "?"}
 
 
-class ProblemScreen(Screen[None]):
+class ProblemScreen(Once, Screen[None]):
     """Samples on the left, the one that is pointed at on the right."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

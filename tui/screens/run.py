@@ -23,6 +23,7 @@ from ledlocal.safe_text import safe_line, safe_text
 from ledlocal_tui.run_report import RunReport
 from ledlocal_tui.run_state import LiveSample, News, RunState
 from ledlocal_tui.screens.live_sample import LiveSampleScreen
+from ledlocal_tui.screens.once import Once
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.widgets.sheet import Sheet
 
@@ -49,7 +50,7 @@ class Run(Protocol):
         """End soon; nobody is kept waiting for it."""
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Once, Screen[None]):
     """Dismissed when its user leaves; the run is to stop then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -17,6 +17,7 @@ from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput
 from ledlocal.values.events import Loaded
+from ledlocal_tui.screens.once import Once
 
 FIELDS = {
     "method": "standard, led, control", "preset": "reference, paper", "d": "layers, the final one too",
@@ -27,7 +28,7 @@ FIELDS = {
 """Name of a setting -> what it takes."""
 
 
-class SettingsDrawer(ModalScreen[Settings | None]):
+class SettingsDrawer(Once, ModalScreen[Settings | None]):
     """Dismissed with the settings to go on with, or None: they stay as they were."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -67,8 +67,8 @@ class ConversationView(VerticalScroll, Growing):
     async def show_turns(self, turns: Iterable[tuple[Turn, Said | None]]) -> None:
         """A view for each, in the place of those that are there."""
         await self.query(TurnView).remove()
-        for turn, said in turns:
-            await self.add(TurnView(turn, said))
+        await self.query_one(Turns).mount(*(TurnView(turn, said) for turn, said in turns))  # laid out once
+        self.scroll_end(animate=False)
 
     async def add(self, view: TurnView) -> None:
         """One more."""

@@ -8,8 +8,8 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "f4", "f5", "f6", "f7", "ctrl+q", "escape", "ctrl+g",
-          "ctrl+r", "ctrl+n", "ctrl+l")
+_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "ctrl+n", "ctrl+q", "f4", "f5", "f6", "escape", "f7",
+          "ctrl+g", "ctrl+r", "ctrl+l")
 NARROW = 100
 """Columns below which there is no room for all."""
 
@@ -24,10 +24,9 @@ class Keys(Footer):
         palette = [one for one in keys if one.has_class("-command-palette")]
         room = self.app.size.width - sum(self._width(one) + 1 for one in palette)
         for key in sorted((one for one in keys if one not in palette), key=lambda one: rank(one.key)):
-            room -= self._width(key)
-            if room < 0:
-                break
-            yield key
+            if (width := self._width(key)) <= room:
+                room -= width
+                yield key
         yield from palette
 
     def _width(self, key: FooterKey) -> int:

@@ -9,13 +9,14 @@ from textual.events import Key
 from textual.widgets import TextArea
 
 from ledlocal_tui.messages import Submitted
+from ledlocal_tui.widgets.field import in_order
 
 NEW_LINE = ("shift+enter", "alt+enter", "ctrl+j")
 """Terminals differ in which of them they tell from Enter."""
 
 
 class Prompt(TextArea):
-    """Enter sends; Up and Down at its edges go through what was sent before."""
+    """Enter sends, unless the line ends in a backslash; Up and Down at its edges go through what was sent before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "send"),
@@ -23,21 +24,26 @@ class Prompt(TextArea):
     ]
 
     def __init__(self) -> None:
-        super().__init__(id="prompt", placeholder="Ask something", show_line_numbers=False, tab_behavior="focus",
-                         compact=True, highlight_cursor_line=False)
+        super().__init__(id="prompt", show_line_numbers=False, tab_behavior="focus", compact=True,
+                         highlight_cursor_line=False)
         self._sent: list[str] = []
         self._at = 0
         """Which of them is shown; their number: none."""
+        self._draft = ""
+        """What was typed, while one of them is shown."""
 
     def give_back(self, text: str) -> None:
-        """What could not be sent, to go on with."""
-        self.text = text
+        """What could not be sent, to go on with; before what was typed since."""
+        self.text = "\n".join(filter(None, (text, self.text)))
         self.move_cursor(self.document.end)
 
     def action_send(self) -> None:
-        """Hand the message over."""
+        """Hand the message over, or begin a new line of it."""
         text = self.text.strip()
-        if text:
+        if self.text.endswith("\\") and self.cursor_location == self.document.end:
+            self.action_delete_left()
+            self.insert("\n")
+        elif text:
             self._sent.append(text)
             self._at = len(self._sent)
             self.clear()
@@ -67,9 +73,11 @@ class Prompt(TextArea):
             event.prevent_default().stop()
             self._show(self._at + 1)
         else:
-            await super()._on_key(event)
+            await in_order(self, event)
 
     def _show(self, which: int) -> None:
+        if self._at == len(self._sent):
+            self._draft = self.text
         self._at = which
-        self.text = self._sent[which] if which < len(self._sent) else ""
+        self.text = self._sent[which] if which < len(self._sent) else self._draft
         self.move_cursor(self.document.end)

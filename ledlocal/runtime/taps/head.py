@@ -56,8 +56,11 @@ class Head:
         self._selected: dict[int, int] = {}
         """Nodes that only select outputs, and what they select from."""
         self._read(logits, out_ids)
-        self.signature = self._describe(logits)
-        """Equal for heads that compute the same with the same weights, whatever graph they were found in."""
+        self.signature = repr(self._describe(logits))
+        """Equal for heads that compute the same with the same weights, whatever graph they were found in.
+
+        A text, because Python keeps its hash: graphs are looked up by it in every step that projects.
+        """
 
     def _read(self, pointer: int, out_ids: int | None) -> None:
         if pointer == self._start or pointer in self._nodes:

@@ -183,11 +183,10 @@ class PluginTap:
         rows, top = self._rows, self._top
         ids = ggml.read(self._ids, (rows, top), np.int32)
         pack = ggml.read(self._pack, (rows, 2 * top + 1), np.float32)
-        logits, probs = pack[:, :top], pack[:, top:2 * top].astype(np.float64)
-        at = np.arange(rows), probs.argmax(1)
-        logsumexp = logits[at] * self._inv_temp - np.log(probs[at])
+        best = pack[:, top:2 * top].argmax(1) + np.arange(0, pack.size, pack.shape[1])
+        logsumexp = pack.take(best) * self._inv_temp - np.log(pack.take(best + top).astype(np.float64))
         entropy = np.maximum(logsumexp - self._inv_temp * pack[:, 2 * top], 0)
-        return final_layer(ids, logits, self._inv_temp, logsumexp, entropy, top == self._vocabulary)
+        return final_layer(ids, pack[:, :top], self._inv_temp, logsumexp, entropy, top == self._vocabulary)
 
     def _check(self) -> None:
         """Wait for the decode: on a GPU the projection has a stream of its own and would read what is not there yet."""

@@ -31,10 +31,15 @@ class Scaling:
         if not self._buffer:
             ggml.free(self._context)
             raise OutOfResources(f"no memory for the temperatures of {rows} rows")
+        self._written = b""
         self.write(np.ones(rows))
 
     def write(self, inv_temp: NDArray[np.float64]) -> None:
-        """Set the first R rows' factors."""
+        """Set the first R rows' factors, unless they are that already: few steps change them."""
+        factors = inv_temp.tobytes()
+        if self._written.startswith(factors):
+            return
+        self._written = factors
         ggml.write(self._factors, np.repeat(inv_temp.astype(np.float32)[:, None], self.chunk, 1))
 
     def apply(self, context: int, logits: int, rows: int, in_place: bool = False) -> int:
