@@ -61,6 +61,22 @@ def talk(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Callable[...
     return run
 
 
+@pytest.mark.parametrize("leave", ["/load b", "/clear"])
+def test_what_is_not_kept_is_not_written_into_a_named_file(leave: str, talk: Callable[..., str], engine: FakeEngine,
+                                                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under --no-save a file that the user named is of the conversation that was saved there, and of no other."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    other = Conversation(model="m", turns=(Turn("q b", "answer b"),))
+    write(path_of("b"), "\n".join(other.lines()) + "\n")
+    engine._queue.clear()
+    for text in ("precious", "more"):
+        engine.enqueue(reply(text))
+    talk("a", "/save mine", leave, "next")
+    assert sorted(names()) == ["b", "mine"]
+    assert [turn.answer for turn in read_conversation(path_of("mine")).turns] == ["precious"]
+    assert read_conversation(path_of("b")).turns == other.turns
+
+
 def asked(engine: FakeEngine, i: int) -> list[str]:
     return [message.content for message in engine.requests[i].messages or ()]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
+from ledlocal_tui.watch import Speed
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
@@ -126,6 +129,23 @@ def test_one_speed_for_one_reply(engine: FakeEngine, size: tuple[int, int]) -> N
         await say(app, pilot, "well?")
         await until(pilot, lambda: "tokens · 28.0 tokens/s" in screen_text(app))
         assert "answer    28.0 tokens/s · 0 s" in screen_text(app) or "5 thinking + 2 answer · 28/s" in screen_text(app)
+
+    drive(script, engine, size)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_what_looking_into_every_layer_costs_is_seen(engine: FakeEngine, size: tuple[int, int]) -> None:
+    engine.enqueue(thoughtful())
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), *(play for i in range(30) for play in (
+        token("x ", "thinking", i), lambda: time.sleep(0.05))), finished("", "x")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "a")
+        app.chat.looking._speeds[False] = Speed(100, 2.0)
+        await pilot.press("ctrl+l", "b", "enter")
+        await until(pilot, lambda: re.search(r"all \d+\.\d · forks 50\.0", screen_text(app)))
+        await until(pilot, lambda: not app.chat.busy)
+        await until(pilot, lambda: re.search(r"all \d+\.\d · forks 50\.0", screen_text(app)))
 
     drive(script, engine, size)
 

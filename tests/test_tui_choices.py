@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from textual.widgets import Input, OptionList
 
 import ledlocal_tui.app as app_module
 from ledlocal.conversation import Conversation, Turn, names, path_of, write
+from ledlocal.models import DEMO
 from ledlocal.settings import Settings
 from ledlocal.stores.location import Location
 from ledlocal.values.errors import BadInput
@@ -265,6 +267,29 @@ def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPat
         await opened(app, pilot, "f6", Picker)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
+
+    drive(script, first)
+
+
+def test_one_model_in_two_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [Location("same", Path(__file__), "LM Studio")] * 2
+    monkeypatch.setattr(app_module, "known", lambda _unreadable: iter(twice))
+    first, second = engine("one"), engine("two")
+    first.loaded = replace(first.loaded, model=replace(first.loaded.model, path=str(DEMO)))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert "number puzzle" in app.chat.query_one(Prompt).placeholder
+        app._start = lambda _name: second
+        app.chat.say("what was said before")
+        await opened(app, pilot, "f6", Picker)
+        assert app.screen.query_one(OptionList).option_count == 2
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert shown(app, "#banner") == "what was said before"
+        await opened(app, pilot, "f6", Picker)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.engine is second)
+        await until(pilot, lambda: "number puzzle" not in app.chat.query_one(Prompt).placeholder)
 
     drive(script, first)
 

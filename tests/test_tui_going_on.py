@@ -117,6 +117,21 @@ def test_what_was_said_before_can_be_inspected(engine: FakeEngine) -> None:
     assert chat.said(0) is not None and chat.said(1) is None
 
 
+def test_a_reply_that_was_cut_has_its_own_numbers(engine: FakeEngine) -> None:
+    engine.enqueue(thoughtful())
+    Held(engine, died=True).gate.set()
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "tokens    3 thinking + 0 answer" in screen_text(app))
+        assert "28.0 tokens/s" not in shown(app, "#counts")
+
+    chat = chat_of(engine, script)
+    chat.finish(chat.answer(chat.new("first")))
+    with pytest.raises(EngineDied):
+        chat.answer(chat.new("second"))
+    carry_out(chat, "/tui")
+
+
 def test_left_in_the_middle_of_a_reply(engine: FakeEngine, tmp_path: Path) -> None:
     held = Held(engine)
 

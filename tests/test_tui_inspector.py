@@ -70,6 +70,25 @@ def test_every_key_moves_where_it_says(engine: FakeEngine) -> None:
     drive(script, engine)
 
 
+def test_every_reply_is_reached(engine: FakeEngine) -> None:
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), replace(FORK, i=0), token("no", i=1), finished("no", "wait")])
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), token("again", i=2), finished("again")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        for message in ("well?", "and?"):
+            await say(app, pilot, message)
+        await pilot.press("f2")
+        await until(pilot, lambda: "reply 2 of 2 · token 0 · 2 shown · wait" in screen_text(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "reply 1 of 2 · token 1 · 7 shown · ␣so" in screen_text(app))
+        await pilot.press("up", "f")
+        await until(pilot, lambda: len(engine.requests) == 3 and not app.chat.busy)
+        assert engine.requests[2].continues == (7, 7) and len(app.chat.conversation.turns) == 1
+        assert engine.requests[2].messages == engine.requests[0].messages
+
+    drive(script, engine)
+
+
 def test_a_click_on_a_token_looks_at_it(engine: FakeEngine) -> None:
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "well?")
@@ -117,6 +136,8 @@ def test_a_fork_is_a_conversation_of_its_own(engine: FakeEngine, tmp_path: Path)
         assert app.chat.dialogue is not None and app.chat.dialogue.path is not None
         assert [turn.answer for turn in read_conversation(app.chat.dialogue.path).turns] == ["No."]
         assert len(app.screen.query(TurnView)) == 1
+        totals = app.chat.dialogue.totals
+        assert (totals.answers, totals.thinking, totals.answer) == (2, 5 + 5 - 4, 2 + 1)  # what is not new counts once
 
     drive(script, engine, path=path)
 

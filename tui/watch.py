@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ledlocal.values.params import Detail
 
-ENOUGH = 20, 1.0
+ENOUGH = 20, 0.5
 """Tokens and seconds from which on a speed is one."""
 
 

@@ -14,10 +14,11 @@ from ledlocal.dialogue import Dialogue
 from ledlocal.models import DEMO
 from ledlocal.said import Said
 from ledlocal.values.errors import BadInput
+from ledlocal.values.events import Token
 from ledlocal_tui.answering import look
 from ledlocal_tui.commands import action_of
 from ledlocal_tui.messages import Submitted
-from ledlocal_tui.screens.inspector import Fork, Inspector, first_fork
+from ledlocal_tui.screens.inspector import Branch, Inspected, Inspector, first_fork
 from ledlocal_tui.screens.replying import Replying
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.token_text import TokenText
@@ -165,22 +166,26 @@ class ChatScreen(Replying):
         await self._inspect(*self.conversation.place_of(event.control, event.index))
 
     async def _inspect(self, view: TurnView, at: int) -> None:
-        engine, request, project = self.app.engine, view.request, None
-        if engine is not None and request is not None and not self.busy:
-            project = partial(look, engine, request, view.tokens)
+        views = [one for one in self.conversation.turns if one.tokens]
 
-        async def branch(fork: Fork | None) -> None:
-            if fork is not None:
-                await self._branch(view, fork)
+        async def branch(chosen: Branch | None) -> None:
+            if chosen is not None:
+                await self._branch(views[chosen.reply], chosen.tokens)
 
-        await self.app.push_screen(Inspector(view.tokens, at, project), branch)
+        await self.app.push_screen(Inspector(list(map(self._inspected, views)), views.index(view), at), branch)
 
-    async def _branch(self, view: TurnView, fork: Fork) -> None:
+    def _inspected(self, view: TurnView) -> Inspected:
+        engine, request, tokens = self.app.engine, view.request, list(view.tokens)
+        if engine is None or request is None or self.busy:
+            return Inspected(tokens)
+        return Inspected(tokens, partial(look, engine, request, tokens))
+
+    async def _branch(self, view: TurnView, tokens: tuple[Token, ...]) -> None:
         """Go on with another token; the conversation up to now stays in its file."""
         assert self.dialogue is not None and view.request is not None
         with self.changing():
             place = self.conversation.turns.index(view)
-            said = Said(view.request, fork.tokens, view.turn.thinking, view.turn.answer)
+            said = Said(view.request, tokens, view.turn.thinking, view.turn.answer)
             exchange = self.dialogue.forked(place, said)
             await self.conversation.cut(place)
             await self.answer(exchange)

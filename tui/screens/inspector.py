@@ -33,16 +33,28 @@ CONTEXT = 3
 """Lines that are seen above and below the token's, if there is room."""
 
 
+@dataclass(slots=True)
+class Inspected:
+    """A reply to look at."""
+
+    tokens: list[Token]
+    """At least one; layers are put into those that are looked into."""
+    project: Callable[[int], Feed] | None = None
+    """Asks an engine for a token's layers; None where there is none, as for a recorded trace."""
+
+
 @dataclass(frozen=True, slots=True)
-class Fork:
+class Branch:
     """Where to go on otherwise."""
 
+    reply: int
+    """Which of those that were looked at."""
     tokens: tuple[Token, ...]
-    """Those that stay, and the other one in the end."""
+    """Those of it that stay, and the other one in the end."""
 
 
-class Inspector(Once, Screen[Fork | None]):
-    """Dismissed with a Fork, or None."""
+class Inspector(Once, Screen[Branch | None]):
+    """Dismissed with a Branch, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "token", key_display="← →"),
@@ -54,6 +66,8 @@ class Inspector(Once, Screen[Fork | None]):
         Binding("p", "fork(-1)", show=False),
         Binding("up", "choose(-1)", show=False),
         Binding("down", "choose(1)", "choose", key_display="↑ ↓"),
+        Binding("tab", "reply(1)", "reply"),
+        Binding("shift+tab", "reply(-1)", show=False),
         Binding("l", "project", "look"),
         Binding("k", "layers(-1)", show=False),
         Binding("j", "layers(1)", "layers", key_display="j k"),
@@ -66,12 +80,12 @@ class Inspector(Once, Screen[Fork | None]):
     at: reactive[int] = reactive(0, init=False)
     """Which token."""
 
-    def __init__(self, tokens: Sequence[Token], at: int, project: Callable[[int], Feed] | None) -> None:
-        """`project` asks an engine for a token's layers; None where there is none, as for a recorded trace."""
+    def __init__(self, replies: Sequence[Inspected], which: int, at: int) -> None:
+        """Begin with the token `at` of one of the replies."""
         super().__init__()
-        self.tokens = list(tokens)
-        self._first, self._project = at, project
-        self._looking: tuple[int, Feed] | None = None
+        self._replies, self._which = replies, which
+        self._first = at
+        self._looking: tuple[Inspected, int, Feed] | None = None
         self._offered: tuple[bool | None, ...] = ()
         """Which of the keys that come and go are there."""
 
@@ -86,12 +100,22 @@ class Inspector(Once, Screen[Fork | None]):
     @property
     def hint(self) -> str:
         """How to come by layers that were not looked at."""
-        return "l looks at them." if self._project is not None else ""
+        return "l looks at them." if self.reply.project is not None else ""
+
+    @property
+    def reply(self) -> Inspected:
+        """The one that is looked at."""
+        return self._replies[self._which]
+
+    @property
+    def tokens(self) -> list[Token]:
+        """Its tokens."""
+        return self.reply.tokens
 
     @property
     def heading(self) -> str:
-        """What stands before a token's words."""
-        return ""
+        """Which reply, where there are several."""
+        return f"reply {self._which + 1} of {len(self._replies)} · " if len(self._replies) > 1 else ""
 
     def on_mount(self) -> None:
         """Begin at a token."""
@@ -103,14 +127,14 @@ class Inspector(Once, Screen[Fork | None]):
         """The text is broken into other lines."""
         self.call_after_refresh(self._settle)
 
-    def show_reply(self, tokens: Sequence[Token], at: int) -> None:
-        """Look at another reply."""
-        self.tokens = list(tokens)
+    def action_reply(self, step: int) -> None:
+        """To another reply; the first one comes behind the last."""
+        self._which = (self._which + step) % len(self._replies)
         text = self.query_one(TokenText)
         text.tokens = self.tokens.copy()
         text.wrap_anew()
         text.refresh(layout=True)
-        self.set_reactive(Inspector.at, at)
+        self.set_reactive(Inspector.at, first_fork(self.tokens))
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -118,9 +142,11 @@ class Inspector(Once, Screen[Fork | None]):
         candidates = self.tokens[self.at].candidates
         if action == "layers":
             return self.is_mounted and self.query_one(LayerGrid).cut
+        if action == "reply":
+            return len(self._replies) > 1
         if action == "project":
-            return self._project is not None and (candidates is None or len(candidates.posteriors) < 2)
-        return self._project is not None and candidates is not None if action == "branch" else True
+            return self.reply.project is not None and (candidates is None or len(candidates.posteriors) < 2)
+        return self.reply.project is not None and candidates is not None if action == "branch" else True
 
     def watch_at(self) -> None:
         """Another token is looked at."""
@@ -181,12 +207,12 @@ class Inspector(Once, Screen[Fork | None]):
     def on_unmount(self) -> None:
         """A look that nobody waits for would keep the next message waiting."""
         if self._looking is not None:
-            self._looking[1].cancel()
+            self._looking[2].cancel()
 
     def action_project(self) -> None:
         """Have the token's layers looked at: its prefix is read again."""
-        if self._project is not None and self._looking is None:
-            self._looking = self.at, self._project(self.at)
+        if self.reply.project is not None and self._looking is None:
+            self._looking = self.reply, self.at, self.reply.project(self.at)
             self._say("looking ...")
 
     def action_branch(self) -> None:
@@ -196,13 +222,13 @@ class Inspector(Once, Screen[Fork | None]):
             return
         other = replace(token, id=token.candidates.ids[grid.choice], text=token.candidates.texts[grid.choice],
                         explored=False, changed=False, forced=True)
-        self.dismiss(Fork((*self.tokens[:self.at], other)))
+        self.dismiss(Branch(self._which, (*self.tokens[:self.at], other)))
 
     def _receive(self) -> None:
         """Take the layers that were asked for."""
         if self._looking is None:
             return
-        place, feed = self._looking
+        reply, place, feed = self._looking
         ended = feed.ended
         found = next((event for event in feed.take() if isinstance(event, Token)), None)
         if found is None and not ended:
@@ -211,8 +237,8 @@ class Inspector(Once, Screen[Fork | None]):
         if found is None:
             self._say(safe_line(str(feed.error or "the engine gave no token")))
             return
-        said = self.tokens[place]
-        self.tokens[place] = replace(said, candidates=found.candidates, depth=found.depth)
+        said = reply.tokens[place]
+        reply.tokens[place] = replace(said, candidates=found.candidates, depth=found.depth)
         self._show()
         if found.id != said.id and not said.forced:
             self._say("read again, this place gives another token: by rounding (--reproducible has none), or settings")

@@ -13,7 +13,7 @@ from textual.widgets import Footer, Static
 from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Failed
 from ledlocal_tui.run_state import Ended, LiveSample
-from ledlocal_tui.screens.inspector import Inspector, first_fork
+from ledlocal_tui.screens.inspector import Inspected, Inspector, first_fork
 from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.growing import following
@@ -55,7 +55,7 @@ class LiveSampleScreen(Once, Screen[None]):
     def action_inspect(self) -> None:
         """Token by token, as far as it is."""
         if self._live.tokens:
-            self.app.push_screen(Inspector(self._live.tokens, first_fork(self._live.tokens), None))
+            self.app.push_screen(Inspector([Inspected(list(self._live.tokens))], 0, first_fork(self._live.tokens)))
 
     def _draw(self) -> None:
         live, key = self._live, self._live.key

@@ -111,7 +111,7 @@ class ExplorationPane(Widget):
 
     def watch_tally(self) -> None:
         """Another reply."""
-        self._counts = ""
+        self._counts = "" if self.tally is None else "\n".join(counts_of(self.tally, 0.0, 0.0, True))
 
     def compose(self) -> ComposeResult:
         """Parts that draw themselves from the tally."""
@@ -128,18 +128,18 @@ class ExplorationPane(Widget):
         into every layer takes of it, as far as it is known."""
         if self.tally is None:
             return
-        lines = counts_of(self.tally, seconds, speed, thinking)
+        lines, before = counts_of(self.tally, seconds, speed, thinking), self._counts.count("\n")
         self._counts = "\n".join([*lines, f"{'layers':{LABEL}}{cost}"] if cost else lines)
         for counts in self.query("#counts").results(Static):
-            counts.update(self._counts, layout=False)
+            counts.update(self._counts, layout=self._counts.count("\n") != before)
         for part in self.query(Part):
             part.show_progress()
 
 
 def counts_of(tally: Tally, seconds: float, speed: float, thinking: bool) -> list[str]:
     """Lines of numbers: phase and speed, tokens, explored and changed with their shares of what is explored."""
-    whole = max(1, tally.explorable)
-    return [f"{'thinking' if thinking else 'answer':{LABEL}}{speed:.1f} tokens/s · {seconds:.0f} s",
+    whole, pace = max(1, tally.explorable), f"{speed:.1f} tokens/s · {seconds:.0f} s" if seconds else "-"
+    return [f"{'thinking' if thinking else 'answer':{LABEL}}{pace}",
             f"{'tokens':{LABEL}}{tally.thinking} thinking + {tally.answer} answer",
             f"{'explored':{LABEL}}{tally.explored} · {100 * tally.explored / whole:.1f} %",
             f"{'changed':{LABEL}}{tally.changed} · {100 * tally.changed / whole:.1f} %"]
