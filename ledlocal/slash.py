@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ledlocal.dialogue import Dialogue
 
 LEAVE = ("/exit", "/quit", "/bye")
-ALIASES = {"/?": "/help", "/retry": "/regen"}
+ALIASES = {"/?": "/help", "/retry": "/regen", "/quit": "/exit", "/bye": "/exit"}
 LISTED = 20
 """Conversations that /load names."""
 LARGEST_FILE = 1 << 20

@@ -11,6 +11,7 @@ from fake_engine import FakeEngine
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from ledlocal.conversation import Conversation
@@ -80,3 +81,9 @@ def screen_text(app: App[Any]) -> str:
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in strips[:height]) if width else ""
+
+
+def too_wide(app: App[Any]) -> list[Widget]:
+    """What is seen of the screen in front and has something beyond its right edge, or the screen's."""
+    return [widget for widget in app.screen.walk_children() if widget.region.area
+            and (widget.region.right > app.size.width or widget.show_horizontal_scrollbar)]

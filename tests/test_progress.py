@@ -152,6 +152,18 @@ def test_a_line_that_is_through_has_nothing_left(shown: Shown) -> None:
     assert (shown.row()["done"], shown.row()["left"], shown.row()["pass@1"]) == ("6/6", "", "100.0 %")
 
 
+def test_a_run_that_ended_early_stands_still(shown: Shown) -> None:
+    """Its screen may stay open for an hour."""
+    shown.progress.begin(no_cancel)
+    shown.clock.now += 5
+    shown.done("0", 0, True, tokens=50)
+    assert (shown.row()["tokens/s"], shown.row()["left"], shown.progress.left_s) == ("10", "25 s", 55.0)
+    shown.progress.end()
+    shown.clock.now += 3600
+    assert (shown.row()["done"], shown.row()["tokens/s"], shown.row()["left"]) == ("1/6", "10", "")
+    assert shown.progress.left_s is None
+
+
 def test_a_pipe_gets_plain_lines_now_and_then(shown: Shown) -> None:
     with shown.progress.shown():
         shown.progress.tick()

@@ -97,6 +97,20 @@ def test_wrong_settings_are_said_and_not_taken() -> None:
     drive(script, engine())
 
 
+def test_the_seed_that_is_shown_is_taken() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert app.chat.dialogue is not None
+        await opened(app, pilot, "f4", SettingsDrawer)
+        field(app, "seed").value = "-1"
+        await until(pilot, lambda: "seed 41" not in shown(app, "#effective"))
+        seen = shown(app, "#effective")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.chat)
+        assert f"seed {app.chat.dialogue.settings.seed} ·" in seen
+
+    drive(script, engine())
+
+
 def test_a_kept_conversation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     for name, text in (("about-tea", "Which tea?"), ("about-cats", "Which cat?")):
@@ -196,6 +210,37 @@ def test_commands_of_the_chat_are_no_messages(tmp_path: Path) -> None:
         await until(pilot, lambda: not app.is_running)
 
     drive(script, one)
+
+
+@pytest.mark.parametrize(("line", "name", "value", "seen"), [
+    ("/seed 5", "seed", "5", "seed 5"), ("/set temp 2", "temp", "2", "temp 2"),
+    ("/set think.temperature 2", "think.temp", "2", "temp 2"), ("/set order paper", "order", "paper", "limits"),
+    ("/method standard", "method", "standard", "standard"), ("/think off", "reasoning", "off", "reasoning off")])
+def test_a_setting_in_a_command_is_changed(line: str, name: str, value: str, seen: str) -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert app.chat.dialogue is not None
+        before = app.chat.dialogue.settings
+        app.chat.query_one(Prompt).take(line)
+        await pilot.press("enter")
+        await until(pilot, lambda: seen in shown(app, "#banner"))
+        assert app.chat.dialogue.settings == before.with_value(name, value) != before
+
+    drive(script, engine())
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("/load about-tea", "about-tea.jsonl: "), ("/quit now", "/quit takes nothing"),
+    ("/set temp", "/set takes a name and a value"), ("/set nothing 1", "no setting 'nothing'"),
+    ("/set temp hot", "takes a number"), ("/seed 5 6", "seed takes a whole number, not '5 6'"),
+    ("/think maybe", "reasoning must be one of")])
+def test_a_command_that_cannot_be_had_is_refused(line: str, said: str) -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        app.chat.query_one(Prompt).take(line)
+        await pilot.press("enter")
+        await until(pilot, lambda: said in shown(app, "#banner"))
+        assert app.screen is app.chat and app.chat.query_one(Prompt).text == line
+
+    drive(script, engine())
 
 
 def test_another_model_takes_the_conversation_over(monkeypatch: pytest.MonkeyPatch) -> None:

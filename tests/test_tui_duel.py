@@ -19,7 +19,7 @@ from ledlocal.evals.task import Grade
 from ledlocal.models import DEMO
 from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput
-from ledlocal.values.events import Event, Token
+from ledlocal.values.events import Event, Finished, Started, Token
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.client import Worker
 from ledlocal_tui.app import LedlocalApp
@@ -53,6 +53,34 @@ class TwoSides(FakeEngine):
     def of(self, method: str) -> Request:
         """The last request with a method."""
         return next(one for one in reversed(self.requests) if one.thinking.method == method)
+
+
+class Held(TwoSides):
+    """Begins no side before the gate opens; ends those that have begun when it is told to, as a worker does."""
+
+    def __init__(self, chat: list[Event], standard: list[Event], led: list[Event]) -> None:
+        super().__init__(chat, standard, led)
+        self.gate = threading.Event()
+        self._open: dict[int, bool] = {}
+        """Number of a request -> whether it is to end."""
+
+    def generate(self, request: Request) -> Iterator[Event]:
+        number, events = len(self.requests), super().generate(request)
+        begun = next(events)
+        assert isinstance(begun, Started) and (not number or self.gate.wait(10))
+        self._open[number] = False
+        yield replace(begun, request=number)
+        for event in events:
+            if isinstance(event, Finished):
+                yield replace(event, finish="cancelled") if self._open.pop(number) else event
+            elif not self._open[number]:
+                yield event
+
+    def cancel(self) -> None:
+        self._open = dict.fromkeys(self._open, True)
+
+    def cancel_sample(self, number: int, _sample: int) -> None:
+        self._open[number] = True
 
 
 def duel_of(app: LedlocalApp) -> Duel:
@@ -125,6 +153,41 @@ def test_settings_seeds_and_a_known_answer() -> None:
         assert "a method must be one of" in shown(app, "#said") and len(engine.requests) == 7
 
     drive(script, engine, size=(80, 24))
+
+
+def test_a_known_answer_is_remembered_while_a_side_runs() -> None:
+    engine = Held(reply("hello"), spoken("a", answer="391"), spoken("a", answer="392"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        await until(pilot, lambda: len(engine.requests) == 3)
+        duel_of(app).query_one("#known", Input).focus()
+        await pilot.press(*"391", "enter")
+        await pilot.pause(0.1)
+        engine.gate.set()
+        duel = await fought(app, pilot)
+        await until(pilot, lambda: all(side.grade for side in duel.sides))
+        assert [side.grade.correct for side in duel.sides if side.grade] == [True, False]
+        assert len(engine.requests) == 3
+
+    drive(script, engine)
+
+
+def test_a_duel_is_stopped_before_the_engine_knows_of_it() -> None:
+    engine = Held(reply("hello"), spoken("a", "b"), spoken("a", "c"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        await until(pilot, lambda: len(engine.requests) == 3)
+        await pilot.press("ctrl+c")
+        engine.gate.set()
+        duel = duel_of(app)
+        await until(pilot, lambda: all(side.ended for side in duel.sides))
+        assert [side.text.tokens for side in duel.sides] == [[], []]
+
+    drive(script, engine)
 
 
 def test_no_duel_without_a_message() -> None:
@@ -201,6 +264,21 @@ def test_a_stopped_duel_is_not_judged() -> None:
         duel = await fought(app, pilot)
         assert shown(app, "#said") == "not judged: stopped"
         assert all(side.grade is None for side in duel.sides)
+
+    drive(script, engine)
+
+
+def test_a_mistake_of_a_grader_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object) -> list[Grade]:
+        raise ZeroDivisionError("nobody foresaw")
+
+    monkeypatch.setattr("ledlocal_tui.screens.duel.judge", mistaken)
+    engine = TwoSides(spoken("a", answer="x"), spoken("a", "b"), spoken("a", "c"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, PUZZLE)
+        await pilot.press("f3")
+        await until(pilot, lambda: shown(app, "#said") == "not judged: ZeroDivisionError: nobody foresaw")
 
     drive(script, engine)
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import token
+from fake_engine import FakeEngine, token
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from rich.cells import cell_len
+from screens import drive, screen_text, until
+from textual.pilot import Pilot
 
 from ledlocal.methods.led import explore
 from ledlocal.values.events import Candidates
+from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.bars import bar, sparkline
 from ledlocal_tui.tally import Tally, mixed_entropy, mixture
 from ledlocal_tui.watch import Watch
 from ledlocal_tui.widgets.exploration import candidates_of, counts_of, quoted
+from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.wrapping import Lines
 
 CANDIDATES = Candidates((7, 8), ("so", " wait"), (12, 10, 9), ((0.6, 0.2), (0.1, 0.3), (0.0, 0.4)), (0.56, 0.68, 0.69))
@@ -81,6 +86,20 @@ def test_no_character_is_lost_and_no_line_is_too_long(texts: list[str], width: i
     assert all(sum(cell_len(piece.text) for piece in line) <= width for line in shown)
     said = [(piece.token, letter) for line in shown for piece in line for letter in piece.text if letter != " "]
     assert said == [(i, letter) for i, text in enumerate(texts) for letter in text if letter not in " \n"]
+
+
+def test_a_narrow_pane_has_no_speed_of_the_reply_before() -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        strip = app.chat.query_one(ExplorationStrip)
+        strip.tally = Tally.of([FORK])
+        strip.show_progress(28.4, "all 20.0 · forks 28.4 tokens/s")
+        await until(pilot, lambda: "1 + 0 · all 20.0 · forks 28.4 tokens/s · explored 1" in screen_text(app))
+        strip.tally = Tally()
+        await until(pilot, lambda: "0 thinking + 0 answer · explored 0" in screen_text(app))
+        strip.show_progress(3.0)
+        await until(pilot, lambda: "0 thinking + 0 answer · 3/s · explored 0" in screen_text(app))
+
+    drive(script, FakeEngine(), (80, 24))
 
 
 def test_what_looking_costs() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from evaluations import CONTROL, LED, problems, sample, score
 from fake_engine import finished, token
-from screens import drive_screen, screen_text, shown, until
+from screens import drive_screen, screen_text, shown, too_wide, until
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
@@ -21,7 +21,7 @@ from ledlocal.values.errors import EngineDied
 from ledlocal.values.events import Failed, Started, Token
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.live_run import LiveRun
-from ledlocal_tui.run_state import Anew, Began, Heard, News, RunState, Said
+from ledlocal_tui.run_state import Anew, Began, Ended, Heard, LogLine, News, RunState
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.viewer import Viewer
@@ -93,6 +93,15 @@ def test_samples_under_way_come_and_go() -> None:
     assert not state.under_way
 
 
+def test_nothing_is_under_way_when_the_run_has_ended() -> None:
+    """Whatever a thread that asked an engine still hears."""
+    state = RunState(ASKED, PROBLEMS_ASKED)
+    state.take([Began(), *under_way(4)])
+    [live] = state.under_way.values()
+    state.take([Ended(), *under_way(4)])
+    assert not state.under_way and isinstance(live.ended, Ended)
+
+
 def test_replaced_files_are_forgotten() -> None:
     state = RunState(ASKED, PROBLEMS_ASKED)
     state.take([*whole_problem(), Began(), Anew(), *whole_problem("1")])
@@ -103,7 +112,7 @@ def test_replaced_files_are_forgotten() -> None:
 
 
 def test_tasks_running_problems_and_log() -> None:
-    run = Scripted(*whole_problem(), Began(), *under_way(8), Said("no memory for more than 4 samples side by side"))
+    run = Scripted(*whole_problem(), Began(), *under_way(8), LogLine("no memory for more than 4 samples side by side"))
 
     async def look(app: Viewer, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: "4/8 samples · 1 under way" in shown(app, "#status"))
@@ -148,6 +157,40 @@ def test_a_sample_under_way_is_seen_as_it_comes() -> None:
         await until(pilot, lambda: "token 1 ·" in screen_text(app))  # the first that was explored
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen.query(TabbedContent))
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+
+
+def test_a_sample_that_ended_with_its_run_says_so() -> None:
+    run = Scripted(Began(), *under_way(4))
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: "thinking" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "sample 0 · under way" in shown(app, "#status"))
+        run.news.append(Ended())
+        await until(pilot, lambda: "sample 0 · the run ended before it" in shown(app, "#status"))
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+
+
+def test_a_text_is_followed_unless_its_reader_has_scrolled_back() -> None:
+    run = Scripted(Began(), *under_way(900))
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await until(pilot, lambda: "thinking" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "w899•" in screen_text(app))
+        run.news += under_way(1800)[901:]
+        await until(pilot, lambda: "w1799•" in screen_text(app))
+        await pilot.press("home")
+        await until(pilot, lambda: "w1◦" in screen_text(app))
+        run.news += under_way(2700)[1801:]
+        await until(pilot, lambda: len(app.screen.query_one(TokenText).tokens) == 2700)
+        await pilot.pause(0.1)
+        assert "w1◦" in screen_text(app) and "w2699" not in screen_text(app)
 
     drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
 
@@ -234,14 +277,20 @@ def test_a_problem_and_what_each_sample_said() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)])
 def test_every_tab_fits(size: tuple[int, int]) -> None:
-    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
-        for key, name in zip("1346", ("tasks", "problems", "curves", "log"), strict=True):
-            await pilot.press(key)
-            await pilot.pause(0.3)
-            assert app.screen.query_one(TabbedContent).active == name
-            assert all(len(line) <= size[0] for line in screen_text(app).splitlines())
+    pytest.importorskip("plotext")
+    run = Scripted(*whole_problem(), Began(), *under_way(8), LogLine("said at length, " * 20))
 
-    drive_screen(look, RunScreen(Scripted(*whole_problem(), Began()), Path("r")), size)
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        for key, words in (("1", "50.0 %"), ("2", "led @ 0.6"), ("3", "gold 0"), ("4", "pass@k over k"),
+                           ("5", "Report"), ("6", "samples are there")):
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in screen_text(app))
+            await pilot.pause(0.1)
+            assert too_wide(app) == []
+            if key == "4":
+                assert max(map(len, shown(app, "#curve-text").splitlines())) < size[0]
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True), size)
 
 
 def test_curves_have_every_method_and_say_what_is_missing() -> None:
@@ -312,13 +361,50 @@ def test_a_live_run_is_told_and_steered() -> None:
         await pilot.press("q")
 
     drive_screen(look, RunScreen(live, Path("r"), live.cancel))
+    live.end()
     assert cancelled == [KEY]
     with pytest.raises(KeyboardInterrupt):
         live.result()
 
 
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
+def test_leaving_waits_for_nobody(key: str) -> None:
+    """A model is being loaded when the user leaves; `end` is what waits."""
+    loading, loaded = threading.Event(), threading.Event()
+
+    def work(observer: Observer) -> dict[str, Any]:
+        loading.set()
+        assert loaded.wait(10)
+        observer.note("loaded")
+        observer.tick()
+        return {"complete": True}
+
+    live = LiveRun(ASKED, PROBLEMS_ASKED, work)
+
+    async def leave(_app: Viewer, pilot: Pilot[Any]) -> None:
+        await until(pilot, loading.is_set)
+        await pilot.press(key)
+
+    drive_screen(leave, RunScreen(live, Path("r"), live.cancel))
+    assert not any(isinstance(one, LogLine) for one in live.take())
+    loaded.set()
+    live.end()
+    assert [type(one) for one in live.take()] == [LogLine, Ended]
+    with pytest.raises(KeyboardInterrupt):
+        live.result()
+
+
+def test_a_live_run_that_no_screen_began_has_no_end_to_wait_for() -> None:
+    live = LiveRun(ASKED, PROBLEMS_ASKED, lambda _observer: {"complete": True})
+    live.end()
+    with pytest.raises(KeyboardInterrupt):
+        live.result()
+
+
 def test_a_live_run_that_ends_says_how() -> None:
-    def dies(_observer: Observer) -> dict[str, Any]:
+    def dies(observer: Observer) -> dict[str, Any]:
+        observer.begin(lambda key: True)
+        observer.heard(KEY, Started(3, 0, (1,), 0, 0.1))
         raise EngineDied("killed by signal 9")
 
     def errs(_observer: Observer) -> dict[str, Any]:
@@ -330,7 +416,7 @@ def test_a_live_run_that_ends_says_how() -> None:
         live = LiveRun(ASKED, PROBLEMS_ASKED, work)
 
         async def look(app: Viewer, pilot: Pilot[Any], said: str = said) -> None:
-            await until(pilot, lambda: said in shown(app, "#status"))
+            await until(pilot, lambda: said in shown(app, "#status") and "under way" not in shown(app, "#status"))
 
         drive_screen(look, RunScreen(live, Path("r"), live.cancel))
         with pytest.raises(error):

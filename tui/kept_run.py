@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from queue import SimpleQueue
 
 from ledlocal.evals.follower import Follower
 from ledlocal.values.errors import LedlocalError
-from ledlocal_tui.run_state import Anew, Began, News, Said
+from ledlocal_tui.run_state import Anew, Began, LogLine
+from ledlocal_tui.run_thread import RunThread
 
 POLL_S = 1.0
 
 
-class KeptRun:
-    """Reads in a thread of its own; its news wait here until the screen takes them."""
+class KeptRun(RunThread):
+    """Reads what comes into the folder."""
 
     def __init__(self, path: Path) -> None:
         """Raises BadInput if it is no run."""
         self._follower = Follower(path)
-        self.plan, self.problems = self._follower.plan, self._follower.problems
-        self._news: SimpleQueue[News] = SimpleQueue()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="a run's files", daemon=True)
+        super().__init__(self._follower.plan, self._follower.problems)
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def take(self) -> list[News]:
-        """What came since the last time."""
-        return [self._news.get() for _ in range(self._news.qsize())]
-
-    def stop(self) -> None:
-        """Read no more."""
-        self._left.set()
-
-    def _run(self) -> None:
+    def _work(self) -> None:
         began = False
         try:
-            while not self._left.is_set():
+            while not self._stopping.is_set():
                 found = self._follower.more()
                 if found is None:
                     self._news.put(Anew())
@@ -51,8 +35,8 @@ class KeptRun:
                     self._news.put(Began())
                     began = True
                 if not found:
-                    self._left.wait(POLL_S)
+                    self._stopping.wait(POLL_S)
         except LedlocalError as error:
-            self._news.put(Said(str(error)))
+            self._news.put(LogLine(str(error)))
         except Exception as error:  # the user is to know why nothing comes
-            self._news.put(Said(f"it cannot be read any more: {type(error).__name__}: {error}"))
+            self._news.put(LogLine(f"it cannot be read any more: {type(error).__name__}: {error}"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 from ledlocal.evals.observer import Observer, Underway
@@ -13,46 +11,37 @@ from ledlocal.evals.run_folder import Key, Sample, Score
 from ledlocal.evals.task import Problems
 from ledlocal.values.errors import LedlocalError
 from ledlocal.values.params import Detail
-from ledlocal_tui.run_state import Began, Heard, News, Said
+from ledlocal_tui.run_state import Began, Heard, LogLine
+from ledlocal_tui.run_thread import RunThread
 
 STOPPING_S = 10.0
 """For samples that are finished to be written; a model that is being loaded may take longer."""
 
 
-class LiveRun:
-    """An Observer whose news wait here until the screen takes them."""
+class LiveRun(RunThread):
+    """Evaluates, and is the Observer of that."""
 
     detail: Detail = "forks"
 
-    def __init__(self, plan: Plan, problems: Problems, work: Callable[[Observer], dict[str, Any]]) -> None:
-        """`work` evaluates, and returns the summary."""
-        self.plan, self.problems = plan, problems
+    def __init__(self, plan: Plan, problems: Problems, evaluate: Callable[[Observer], dict[str, Any]]) -> None:
+        """`evaluate` returns the summary."""
+        super().__init__(plan, problems)
         self.summary: dict[str, Any] | None = None
         """Of a run that came to its end."""
         self.error: BaseException | None = None
         """What ended it early."""
-        self._work = work
-        self._news: SimpleQueue[News] = SimpleQueue()
+        self._evaluate = evaluate
         self._cancel: Callable[[Key], bool] | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
-    def take(self) -> list[News]:
-        """What came since the last time."""
-        return [self._news.get() for _ in range(self._news.qsize())]
 
     def cancel(self, key: Key) -> bool:
         """End a sample, if it is under way; the run will lack it until the same command asks again."""
         return self._cancel is not None and self._cancel(key)
 
-    def stop(self) -> None:
-        """End the work; what is finished is kept."""
-        self._stopping.set()
-        self._thread.join(STOPPING_S)
+    def end(self) -> None:
+        """End the work, and wait until what is finished is kept."""
+        self.stop()
+        if self._thread.is_alive():  # no screen may ever have started it
+            self._thread.join(STOPPING_S)
 
     def result(self) -> dict[str, Any]:
         """The summary of a run that came to its end. Raises what ended it early; KeyboardInterrupt: it was left."""
@@ -62,18 +51,18 @@ class LiveRun:
             raise KeyboardInterrupt
         return self.summary
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         try:
-            self.summary = self._work(self)
-            self._news.put(Said("the run is complete" if self.summary["complete"] else "the run is not complete"))
+            self.summary = self._evaluate(self)
+            self._news.put(LogLine("the run is complete" if self.summary["complete"] else "the run is not complete"))
         except KeyboardInterrupt as error:
             self.error = error
         except LedlocalError as error:
             self.error = error
-            self._news.put(Said(f"it ended: {error}"))
+            self._news.put(LogLine(f"it ended: {error}"))
         except Exception as error:
             self.error = error
-            self._news.put(Said(f"it ended by a fault of ledlocal: {type(error).__name__}: {error}"))
+            self._news.put(LogLine(f"it ended by a fault of ledlocal: {type(error).__name__}: {error}"))
 
     def sampled(self, sample: Sample) -> None:
         """A sample was kept."""
@@ -99,4 +88,4 @@ class LiveRun:
 
     def note(self, text: str) -> None:
         """Something to say once."""
-        self._news.put(Said(text))
+        self._news.put(LogLine(text))

@@ -36,13 +36,18 @@ class Began:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A line for the log."""
+class Ended:
+    """Nothing more is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line for the log, and for the status until another one comes."""
 
     text: str
 
 
-News = Sample | Score | Heard | Anew | Began | Said
+News = Sample | Score | Heard | Anew | Began | Ended | LogLine
 
 
 @dataclass(slots=True)
@@ -54,8 +59,8 @@ class LiveSample:
     """Monotonic seconds."""
     tokens: list[Token] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
-    ended: Finished | Failed | None = None
-    """Failed: its engine died, and another one begins it again."""
+    ended: Finished | Failed | Ended | None = None
+    """Failed: its engine died, and another one begins it again; Ended: with the run, before it was whole."""
 
     @property
     def seconds(self) -> float:
@@ -79,6 +84,7 @@ class RunState:
         """Rises when everything before is forgotten."""
         self.said = ""
         """By the evaluation, last."""
+        self._ended = False
         self._forget()
 
     def _forget(self) -> None:
@@ -112,19 +118,28 @@ class RunState:
                     self.touched.add((one.task, one.problem))
                     self._judged[one.task, one.problem] += 1
                     self._say_if_whole(one)
-                case Heard(key, event):
+                case Heard(key, event) if not self._ended:  # threads that ask an engine end later than the run
                     self._hear(key, event)
-                case Said(text):
+                case LogLine(text):
                     self.said = text
                     self._say(text)
                 case Began():
                     self.progress.start()
                     self._say(f"{self.progress.done} of {self.progress.total} samples are there")
                     self._began = True
+                case Ended():
+                    self._end(one)
                 case Anew():
                     self._say("its files were replaced; reading them again")
                     self.generation += 1
                     self._forget()
+
+    def _end(self, end: Ended) -> None:
+        self._ended = True
+        self.progress.end()
+        for live in self.under_way.values():
+            live.ended = end
+        self.under_way.clear()
 
     def _say(self, text: str) -> None:
         self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")

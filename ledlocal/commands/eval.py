@@ -120,7 +120,11 @@ def _watched(folder: RunFolder, plan: Plan, questions: Questions, subject: Subje
 
     live = LiveRun(plan, questions.problems,
                    lambda observer: evaluate(folder, plan, questions, subject, observer))
-    Viewer(RunScreen(live, folder.path, live.cancel)).show()
+    try:
+        Viewer(RunScreen(live, folder.path, live.cancel)).show()
+    finally:
+        with console.waiting("what is finished is kept"):  # no screen is to stand still for it
+            live.end()
     return live.result()
 
 

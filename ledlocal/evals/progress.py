@@ -13,8 +13,8 @@ from ledlocal.evals.task import Problems
 
 
 @dataclass(slots=True)
-class Tally:
-    """Of one method on one task."""
+class ArmCount:
+    """Samples of one method on one task."""
 
     total: int
     done: int = 0
@@ -50,85 +50,92 @@ class Progress:
 
     def __init__(self, plan: Plan, problems: Problems, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan, self._clock = plan, clock
-        self._tallies = {(task, arm.method, arm.temperature): Tally(len(asked) * plan.samples)
+        self._counts = {(task, arm.method, arm.temperature): ArmCount(len(asked) * plan.samples)
                          for task, asked in problems.items() for arm in plan.arms}
         self._began: float | None = None
+        self._ended: float | None = None
         self._sampled_at = 0.0
         """When the last sample of any line came."""
 
     def sampled(self, sample: Sample) -> None:
         """One more is done."""
-        tally = self._tallies[sample.task, sample.method, sample.temperature]
-        tally.done += 1
-        tally.truncated += sample.finish == "length"
-        tally.thinking += sample.thinking_tokens
+        count = self._counts[sample.task, sample.method, sample.temperature]
+        count.done += 1
+        count.truncated += sample.finish == "length"
+        count.thinking += sample.thinking_tokens
         if self._began is None:
-            tally.before += 1
+            count.before += 1
         else:
-            tally.tokens += sample.thinking_tokens + sample.answer_tokens
-            if tally.began is None:
-                tally.began = self._sampled_at
-            tally.last = self._sampled_at = self._clock()
+            count.tokens += sample.thinking_tokens + sample.answer_tokens
+            if count.began is None:
+                count.began = self._sampled_at
+            count.last = self._sampled_at = self._clock()
 
     def scored(self, score: Score) -> None:
         """One more has a grade."""
-        tally = self._tallies[score.task, score.method, score.temperature]
-        tally.scored[score.problem] += 1
+        count = self._counts[score.task, score.method, score.temperature]
+        count.scored[score.problem] += 1
         if score.correct is not None:
-            tally.scores[score.problem].append(score.correct)
-        if tally.scored[score.problem] == self._plan.samples and tally.scores[score.problem]:
-            tally.whole.add(score.problem)
+            count.scores[score.problem].append(score.correct)
+        if count.scored[score.problem] == self._plan.samples and count.scores[score.problem]:
+            count.whole.add(score.problem)
 
     def start(self) -> None:
         """What is told from now on is this session's work."""
         self._began = self._sampled_at = self._clock()
 
+    def end(self) -> None:
+        """Nothing more is told: time stands still, and there is none left."""
+        self._ended = self._clock()
+
     @property
     def done(self) -> int:
         """Samples that are there."""
-        return sum(tally.done for tally in self._tallies.values())
+        return sum(count.done for count in self._counts.values())
 
     @property
     def total(self) -> int:
         """Samples that the run is to have."""
-        return sum(tally.total for tally in self._tallies.values())
+        return sum(count.total for count in self._counts.values())
 
     @property
     def whole(self) -> int:
         """Problems that have all samples and their scores, of every line."""
-        return sum(len(tally.whole) for tally in self._tallies.values())
+        return sum(len(count.whole) for count in self._counts.values())
 
     @property
     def speed(self) -> float | None:
         """Tokens of finished samples per second of this session; None before the first."""
-        tokens = sum(tally.tokens for tally in self._tallies.values())
+        tokens = sum(count.tokens for count in self._counts.values())
         elapsed = 0.0 if self._began is None else self._sampled_at - self._began
         return tokens / elapsed if elapsed else None
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to the end at this session's pace; None before its first sample."""
-        new = sum(tally.done - tally.before for tally in self._tallies.values())
+        """Seconds to the end at this session's pace; None before its first sample, and behind the end."""
+        if self._ended is not None:
+            return None
+        new = sum(count.done - count.before for count in self._counts.values())
         elapsed = 0.0 if self._began is None else self._sampled_at - self._began
         return (self.total - self.done) * elapsed / new if new and elapsed else None
 
     def _common(self, task: str) -> set[str]:
         """Problems that are whole with every method: other ones would make the methods look different."""
-        return set.intersection(*(tally.whole for (name, *_), tally in self._tallies.items() if name == task))
+        return set.intersection(*(count.whole for (name, *_), count in self._counts.items() if name == task))
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Cells of the table, the first one the names."""
-        n = self._plan.samples
+        n, now = self._plan.samples, self._clock() if self._ended is None else self._ended
         yield "task", "method", "T", "done", "pass@1", f"pass@{n}", "thinking", "cut", "tokens/s", "left"
-        for (task, method, temperature), tally in self._tallies.items():
-            new, complete = tally.done - tally.before, tally.done == tally.total
-            elapsed = 0.0 if tally.began is None else (tally.last if complete else self._clock()) - tally.began
-            speed = f"{tally.tokens / elapsed:.0f}" if elapsed and new else "-"
+        for (task, method, temperature), count in self._counts.items():
+            new, complete = count.done - count.before, count.done == count.total
+            elapsed = 0.0 if count.began is None else (count.last if complete else now) - count.began
+            speed = f"{count.tokens / elapsed:.0f}" if elapsed and new else "-"
             common = self._common(task)
-            left = duration((tally.total - tally.done) * elapsed / new) if new else "-"
-            yield (task, method, f"{temperature:g}", f"{tally.done}/{tally.total}", _percent(tally.pass_at_1(common)),
-                   _percent(tally.solved(common)), f"{tally.thinking / tally.done:.0f}" if tally.done else "-",
-                   str(tally.truncated), speed, "" if complete else left)
+            left = duration((count.total - count.done) * elapsed / new) if new else "-"
+            yield (task, method, f"{temperature:g}", f"{count.done}/{count.total}", _percent(count.pass_at_1(common)),
+                   _percent(count.solved(common)), f"{count.thinking / count.done:.0f}" if count.done else "-",
+                   str(count.truncated), speed, "" if complete or self._ended is not None else left)
 
     def lines(self) -> list[str]:
         """The table as plain text."""

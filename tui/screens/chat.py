@@ -127,7 +127,9 @@ class ChatScreen(Replying):
     async def _carry_out(self, dialogue: Dialogue, name: str, rest: str) -> None:
         """A command of the chat; what it says is shown here. Raises LedlocalError."""
         if name == "/load":
-            await self.load(path_of(rest))
+            dialogue.load(path_of(rest))
+            self.say("")
+            await self.show_conversation()
             return
         said: list[str] = []
         before, say, dialogue.say = dialogue.conversation.turns, dialogue.say, said.append

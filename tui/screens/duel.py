@@ -24,6 +24,7 @@ from ledlocal_tui.contest import common_prefix, judge, variant, yardstick
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.duellist import Duellist
+from ledlocal_tui.widgets.field import Field
 
 TICK_S = 1 / 15
 
@@ -57,7 +58,7 @@ class Duel(Once, Screen[None]):
         with Horizontal(id="sides"):
             yield Duellist("standard", id="left")
             yield Duellist(own if own != "standard" else "led", id="right")
-        yield Input(placeholder="the right answer, if it is known", id="known")
+        yield Field(placeholder="the right answer, if it is known", id="known")
         yield Static("", id="said", markup=False)
         yield Footer()
 
@@ -73,12 +74,12 @@ class Duel(Once, Screen[None]):
 
     @on(Input.Submitted)
     def submitted(self, event: Input.Submitted) -> None:
-        """Enter in a field; a known answer alone needs no new replies."""
-        if event.input.id == "known" and all(side.finished for side in self.sides):
+        """Enter in a field; a known answer needs no new replies, and is looked at when those under way have ended."""
+        if event.input.id != "known":
+            self.action_run()
+        elif all(side.finished for side in self.sides):
             self._judged = False
             self._round += 1
-        else:
-            self.action_run()
 
     def action_run(self) -> None:
         """Ask both."""
@@ -101,8 +102,8 @@ class Duel(Once, Screen[None]):
 
     def action_stop(self) -> None:
         """End both replies."""
-        if not all(side.ended for side in self.sides):
-            self._engine.cancel()
+        for side in self.sides:
+            side.cancel()
 
     def action_leave(self) -> None:
         """Back to the conversation."""
@@ -139,6 +140,8 @@ class Duel(Once, Screen[None]):
             self._verdicts.put((number, grades, yardstick(self._message, known)))
         except LedlocalError as error:
             self._verdicts.put((number, (None, None), str(error)))
+        except Exception as error:  # the user is to know why no verdict comes
+            self._verdicts.put((number, (None, None), f"not judged: {type(error).__name__}: {error}"))
 
     def _show_verdict(self, number: int, grades: Sequence[Grade | None], words: str) -> None:
         if number != self._round:  # of answers that are no more there

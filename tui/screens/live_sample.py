@@ -12,10 +12,11 @@ from textual.widgets import Footer, Static
 
 from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Failed
-from ledlocal_tui.run_state import LiveSample
+from ledlocal_tui.run_state import Ended, LiveSample
 from ledlocal_tui.screens.inspector import Inspected, Inspector, first_fork
 from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.exploration import ExplorationPane
+from ledlocal_tui.widgets.growing import following
 from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.widgets.token_text import TokenText
 
@@ -64,11 +65,8 @@ class LiveSampleScreen(Once, Screen[None]):
         new = live.tokens[self._shown:]
         self._shown += len(new)
         if new:
-            scroll = self.query_one("#text", VerticalScroll)
-            follows = scroll.max_scroll_y - scroll.scroll_y <= 1
-            self.query_one(TokenText).extend(new)
-            if follows:
-                scroll.scroll_end(animate=False)
+            with following(self.query_one("#text")):
+                self.query_one(TokenText).extend(new)
             self.query_one(ExplorationPane).show_progress(live.seconds, live.speed, new[-1].phase == "thinking")
             self.query_one(ExplorationStrip).show_progress(live.speed)
 
@@ -76,4 +74,6 @@ class LiveSampleScreen(Once, Screen[None]):
 def _state(live: LiveSample) -> str:
     if isinstance(live.ended, Failed):
         return "its engine died; another one begins it again"
+    if isinstance(live.ended, Ended):
+        return "the run ended before it"
     return live.ended.finish if live.ended else "under way" if live.tokens else "begins"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import ClassVar, Protocol, cast
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -18,15 +15,12 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Markdown, RichLog, Static, TabbedContent, TabPane
 
 from ledlocal.evals.plan import Plan
-from ledlocal.evals.plot_text import terminal
 from ledlocal.evals.progress import duration
 from ledlocal.evals.reading import shortened
-from ledlocal.evals.report import report_so_far
-from ledlocal.evals.run_folder import Key, Sample, Score
-from ledlocal.evals.summary import Cell, cells
+from ledlocal.evals.run_folder import Key
 from ledlocal.evals.task import Problems
 from ledlocal.safe_text import safe_line, safe_text
-from ledlocal.values.errors import LedlocalError
+from ledlocal_tui.run_report import RunReport
 from ledlocal_tui.run_state import LiveSample, News, RunState
 from ledlocal_tui.screens.live_sample import LiveSampleScreen
 from ledlocal_tui.screens.once import Once
@@ -53,14 +47,14 @@ class Run(Protocol):
         """What came since the last time."""
 
     def stop(self) -> None:
-        """End."""
+        """End soon; nobody is kept waiting for it."""
 
 
 class RunScreen(Once, Screen[None]):
-    """Dismissed when its user leaves; a live run is stopped then, and what is finished is kept."""
+    """Dismissed when its user leaves; the run is to stop then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "leave"),
+        Binding("escape,q", "dismiss", "leave"),
         Binding("x", "cancel", "cancel sample"),
         *(Binding(str(i), f"tab('{name}')", "tab", key_display="1-6", show=i == 1) for i, name in enumerate(
             ("tasks", "running", "problems", "curves", "report", "log"), 1)),
@@ -74,10 +68,7 @@ class RunScreen(Once, Screen[None]):
         self._listed: dict[Key, LiveSample] = {}
         """In the table: one of them may just have ended, and is opened all the same."""
         self._logged = 0
-        self._drawn: dict[str, tuple[int, ...]] = {}
-        """What curves and report were made of."""
-        self._making = self._ending = False
-        self._made: SimpleQueue[tuple[str, str]] = SimpleQueue()
+        self._report = RunReport(folder, self.state)
 
     def compose(self) -> ComposeResult:
         """A line of numbers, and a tab for each way to look."""
@@ -111,7 +102,7 @@ class RunScreen(Once, Screen[None]):
         self.query_one("#task-sheet", Sheet).focus()
 
     def on_unmount(self) -> None:
-        """End."""
+        """End, in whatever way the screen is left."""
         self._run.stop()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -124,13 +115,6 @@ class RunScreen(Once, Screen[None]):
     def shows(self) -> str:
         """The tab in front."""
         return self.query_one(TabbedContent).active if self.is_mounted else ""
-
-    @work(exclusive=True)
-    async def action_leave(self) -> None:
-        """Back; a live run ends, and the same command goes on with it."""
-        self._ending = True
-        await asyncio.to_thread(self._run.stop)
-        self.dismiss(None)
 
     def action_tab(self, name: str) -> None:
         """Show a tab."""
@@ -177,7 +161,11 @@ class RunScreen(Once, Screen[None]):
         for line in self.state.log[self._logged:]:
             log.write(Text(safe_line(line)))
         self._logged = len(self.state.log)
-        self._show_made()
+        for name, text in self._report.take():
+            if name == "curves":
+                self.query_one("#curve-text", Static).update(safe_text(text))
+            else:
+                self.query_one("#report-text", Markdown).update(safe_text(text))
         match self.shows:
             case "tasks":
                 _, *rows = self.state.progress.rows()
@@ -189,13 +177,13 @@ class RunScreen(Once, Screen[None]):
             case "problems":
                 self._draw_problems()
             case "curves" | "report":
-                self._draw_slowly(self.shows)
+                self._report.want(self.shows, self.size.width - 6)
         if under_way != bool(self.state.under_way):
             self.refresh_bindings()
 
     def _draw_status(self) -> None:
         progress = self.state.progress
-        parts = ["ending ..."] * self._ending + [f"{progress.done}/{progress.total} samples"]
+        parts = [f"{progress.done}/{progress.total} samples"]
         if self.state.under_way:
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
@@ -215,39 +203,6 @@ class RunScreen(Once, Screen[None]):
                                  *(reading.count(task, problem, arm) for arm in reading.plan.arms)]
             for task, problem in reading.asked if (task, problem.id) in touched})
         touched.clear()
-
-    def _draw_slowly(self, name: str) -> None:
-        """Curves and report take seconds where a run is large: in a thread, one after the other."""
-        state = self.state.generation, self.state.progress.whole, self.size.width if name == "curves" else 0
-        if self._drawn.get(name) != state and not self._making:
-            self._drawn[name], self._making = state, True
-            # a daemon: nobody waits for it when the screen is left
-            threading.Thread(target=self._make, args=(name, dict(self.state.samples), dict(self.state.scores),
-                                                      max(40, self.size.width - 6)), daemon=True).start()
-
-    def _make(self, name: str, samples: dict[Key, Sample], scores: dict[Key, Score], columns: int) -> None:
-        try:
-            found = cells(self._run.plan, self._run.problems, samples, scores)
-            text = self._curves(found, columns) if name == "curves" else report_so_far(
-                self._folder, self._run.plan, found)
-        except Exception as error:  # it is shown, whatever it is
-            text = str(error) if isinstance(error, LedlocalError) else f"{type(error).__name__}: {error}"
-        self._made.put((name, text))
-
-    def _curves(self, found: list[Cell], columns: int) -> str:
-        some = [cell for cell in found if any(cell.samples)]
-        if not some:
-            return "no problem has all its samples yet"
-        return "\n".join(terminal(self._run.plan, some, columns))
-
-    def _show_made(self) -> None:
-        while not self._made.empty():
-            name, text = self._made.get()
-            self._making = False
-            if name == "curves":
-                self.query_one("#curve-text", Static).update(safe_text(text))
-            else:
-                self.query_one("#report-text", Markdown).update(safe_text(text))
 
 
 def _running(live: LiveSample) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
@@ -15,7 +16,9 @@ from ledlocal.dialogue import Dialogue
 from ledlocal.safe_text import safe_line
 from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput
+from ledlocal.values.events import Loaded
 from ledlocal_tui.screens.once import Once
+from ledlocal_tui.widgets.field import Field
 
 FIELDS = {
     "method": "standard, led, control", "preset": "reference, paper", "d": "layers, the final one too",
@@ -27,7 +30,7 @@ FIELDS = {
 
 
 class SettingsDrawer(Once, ModalScreen[Settings | None]):
-    """Dismissed with the new settings, or None where nothing was changed."""
+    """Dismissed with the settings to go on with, or None: they stay as they were."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "leave as it was"),
@@ -39,7 +42,11 @@ class SettingsDrawer(Once, ModalScreen[Settings | None]):
     def __init__(self, dialogue: Dialogue) -> None:
         super().__init__()
         self._dialogue = dialogue
-        self._before = {name: _text(dialogue, name) for name in FIELDS}
+        self._settings = dialogue.settings
+        self._before = {one: _text(self._settings, dialogue.loaded, one) for one in FIELDS}
+        self._texts: dict[str, str] = {}
+        self._chosen = self._settings
+        """What those came to."""
 
     def compose(self) -> ComposeResult:
         """Names, fields, and what they take."""
@@ -48,7 +55,7 @@ class SettingsDrawer(Once, ModalScreen[Settings | None]):
             with Grid(id="fields"):
                 for name, takes in FIELDS.items():
                     yield Label(name)
-                    yield Input(self._before[name], placeholder=takes, id=_id(name), tooltip=takes)
+                    yield Field(self._before[name], placeholder=takes, id=_id(name), tooltip=takes)
             yield Static("", id="effective", markup=False)
             yield Footer()
 
@@ -68,11 +75,16 @@ class SettingsDrawer(Once, ModalScreen[Settings | None]):
             self.query_one("#effective", Static).update("\n".join(map(safe_line, lines)))
 
     def chosen(self) -> Settings:
-        """What the fields say. Raises BadInput."""
-        settings = self._dialogue.settings
-        for name, before in self._before.items():
-            text = self.query_one(f"#{_id(name)}", Input).value.strip()
-            if text != before:
+        """What the fields say. The same texts are the same settings: a seed of -1 is drawn once. Raises BadInput."""
+        texts = {name: self.query_one(f"#{_id(name)}", Input).value.strip() for name in FIELDS}
+        if texts != self._texts:
+            self._chosen, self._texts = self._of(texts), texts
+        return self._chosen
+
+    def _of(self, texts: Mapping[str, str]) -> Settings:
+        settings = self._settings
+        for name, text in texts.items():
+            if text != self._before[name]:
                 settings = settings.with_value(name, text)
         settings.request(None)
         if settings.deepest() > self._dialogue.depth:
@@ -93,14 +105,14 @@ def _id(name: str) -> str:
     return f"field-{name.replace('.', '-')}"
 
 
-def _text(dialogue: Dialogue, name: str) -> str:
+def _text(settings: Settings, loaded: Loaded, name: str) -> str:
     """The value in effect, as it is typed; empty where there is none."""
-    settings, phase = dialogue.settings, name.rpartition(".")[0]
+    phase, _, bare = name.rpartition(".")
     if name == "seed":
         return str(settings.seed)
-    thinking = settings.sampling("answer" if phase == "answer" else "thinking", dialogue.loaded)
-    bare = {"temp": "temperature"}.get(name.rpartition(".")[2], name.rpartition(".")[2])
-    for holder in (thinking, thinking.led):
+    sampling = settings.sampling("answer" if phase == "answer" else "thinking", loaded)
+    bare = {"temp": "temperature"}.get(bare, bare)
+    for holder in (sampling, sampling.led):
         if hasattr(holder, bare):
             value = getattr(holder, bare)
             return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"{value:g}" \

@@ -15,6 +15,8 @@ from ledlocal.settings import describe
 from ledlocal.values.events import Finished, Token
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.tally import Tally
+from ledlocal_tui.widgets.field import Field
+from ledlocal_tui.widgets.growing import following
 from ledlocal_tui.widgets.token_text import TokenText
 
 SPLIT = "◆"
@@ -67,7 +69,7 @@ class Duellist(Vertical):
 
     def compose(self) -> ComposeResult:
         """Settings as they are typed, as they are in effect, text, numbers."""
-        yield Input(self._words, placeholder="led temp=1 d=4")
+        yield Field(self._words, placeholder="led temp=1 d=4")
         yield Static("", classes="effective", markup=False)
         yield VerticalScroll(DuelText(), can_focus=False)
         yield Static("", classes="numbers", markup=False)
@@ -99,6 +101,11 @@ class Duellist(Vertical):
         """Nothing more comes."""
         return self.feed is None or self.feed.ended
 
+    def cancel(self) -> None:
+        """End its reply soon."""
+        if self.feed is not None and not self.feed.ended:
+            self.feed.cancel()
+
     def take(self) -> bool:
         """Show what came; whether anything did."""
         events = self.feed.take() if self.feed else []
@@ -109,11 +116,8 @@ class Duellist(Vertical):
         for token in tokens:
             self.tally.add(token)
         if tokens:
-            scroll = self.query_one(VerticalScroll)
-            follows = scroll.max_scroll_y - scroll.scroll_y <= 1
-            self.text.extend(tokens)
-            if follows:
-                scroll.scroll_end(animate=False)
+            with following(self.query_one(VerticalScroll)):
+                self.text.extend(tokens)
         if events or (self.feed and self.feed.ended and self.feed.error):
             self.show()
         return bool(events)

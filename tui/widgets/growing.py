@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from textual.geometry import Size
 from textual.reactive import var
 from textual.widget import Widget
@@ -14,3 +17,12 @@ class Growing(Widget):
     """
 
     virtual_size = var(Size(0, 0))
+
+
+@contextmanager
+def following(scroll: Widget) -> Iterator[None]:
+    """Within, something grows whose end stays in sight unless the user has scrolled back."""
+    at_end = scroll.max_scroll_y - scroll.scroll_y <= 1
+    yield
+    if at_end:
+        scroll.scroll_end(animate=False)

@@ -23,6 +23,10 @@ class ExplorationStrip(Widget):
         super().__init__()
         self._speed, self._cost = 0.0, ""
 
+    def watch_tally(self) -> None:
+        """Another reply: its speed is not known yet."""
+        self._speed, self._cost = 0.0, ""
+
     def show_progress(self, speed: float, cost: str = "") -> None:
         """Draw what came meanwhile. `speed` in tokens per second; `cost` as in the pane."""
         self._speed, self._cost = speed, cost
@@ -34,6 +38,6 @@ class ExplorationStrip(Widget):
             return HINT
         t = self.tally
         came = (f"{t.thinking} + {t.answer} · {self._cost}" if self._cost else  # the whole line is 80 columns at most
-                f"{t.thinking} thinking + {t.answer} answer · {self._speed:.0f}/s")
+                f"{t.thinking} thinking + {t.answer} answer" + (f" · {self._speed:.0f}/s" if self._speed else ""))
         counts = f"{came} · explored {t.explored}, changed {t.changed}"
         return f"{counts}\np_top1 {sparkline(t.confidence[-max(1, self.size.width - 7):], 1.0)}"
