@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine, finished, reply, token
 from screens import drive, say, screen_text, shown, until
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -117,6 +118,61 @@ def test_two_sides_part_where_they_differ() -> None:
             (41, "", 0, engine.requests[0].messages)} and len(engine.requests) == 3
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
+
+    drive(script, engine)
+
+
+def test_long_replies_are_read_by_keyboard() -> None:
+    words = [f"word{i}" for i in range(400)]
+    engine = TwoSides(reply("hello"), spoken("one", "two", "left", *words), spoken("one", "two", "right", *words))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        duel = await fought(app, pilot)
+        assert "◆left" not in screen_text(app) and "word399" in screen_text(app)
+        await until(pilot, lambda: "stop" not in screen_text(app).splitlines()[-1])
+        assert screen_text(app).splitlines()[-1].rstrip() == (
+            "PgUp PgDn scroll ⏎ go tab field ^r dice ^o ◆ esc back ^q quit f1 help")
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "◆left" in screen_text(app) and "◆right" in screen_text(app))
+        await pilot.press("ctrl+end")
+        await until(pilot, lambda: "◆left" not in screen_text(app))
+        await pilot.press("pageup")
+        await until(pilot, lambda: "word399" not in screen_text(app))
+        tops = [side.query_one(VerticalScroll).scroll_y for side in duel.sides]
+        await pilot.press("up")
+        assert [side.query_one(VerticalScroll).scroll_y for side in duel.sides] == [top - 1 for top in tops]
+        await pilot.press("ctrl+home")
+        await until(pilot, lambda: "◆left" in screen_text(app))
+        duel.sides[1].query_one(Input).value = "led d=4"
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.chat)
+        await pilot.press("f3")
+        assert [side.words for side in (await fought(app, pilot)).sides] == ["standard", "led d=4"]
+
+    drive(script, engine, (80, 24))
+
+
+def test_leaving_a_duel_ends_its_replies() -> None:
+    gate = threading.Event()
+
+    class Slow(TwoSides):
+        def generate(self, request: Request) -> Iterator[Event]:
+            for event in super().generate(request):
+                if len(self.requests) > 1 and isinstance(event, Finished):
+                    gate.wait(10)
+                yield event
+
+    engine = Slow(reply("hello"), spoken("a"), spoken("b"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        await until(pilot, lambda: len(engine.requests) == 3 and not engine.cancelled)
+        await pilot.press("escape")
+        await until(pilot, lambda: engine.cancelled and app.screen is app.chat)
+        gate.set()
 
     drive(script, engine)
 

@@ -59,6 +59,8 @@ class LedlocalApp(Application):
         self._loaded: str | None = None
         """What was loaded last: what a model that does not load leaves to go back to."""
         self._loading: Loading | None = None
+        self._duel: tuple[str, str] | None = None
+        """Settings of the last duel's sides."""
         self.engine: Engine | None = None
         """None while none runs. It is left running for whoever runs the application."""
         self.chat = ChatScreen()
@@ -188,7 +190,11 @@ class LedlocalApp(Application):
             self.chat.say(f"{died or 'no engine runs'}\nctrl+r loads the model again")
         elif dialogue is not None and self.engine is not None:
             message = dialogue.conversation.turns[-1].user
-            self.push_screen(Duel(self.engine, dialogue.settings, message, dialogue.again_with))
+            duel = Duel(self.engine, dialogue.settings, message, dialogue.again_with, self._duel)
+            self.push_screen(duel, self._keep_duel)
+
+    def _keep_duel(self, words: tuple[str, str] | None) -> None:
+        self._duel = words
 
     @work
     async def action_settings(self) -> None:

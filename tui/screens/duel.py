@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
@@ -23,49 +23,66 @@ from ledlocal.values.params import Request
 from ledlocal_tui.contest import common_prefix, judge, variant, yardstick
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.screens.once import Once
-from ledlocal_tui.widgets.duellist import Duellist
+from ledlocal_tui.widgets.duellist import SPLIT, Duellist
 from ledlocal_tui.widgets.field import Field
 
 TICK_S = 1 / 15
 
 
-class Duel(Once, Screen[None]):
-    """Two sides, a field of settings above each, and one for the answer if it is known."""
+class Duel(Once, Screen[tuple[str, str]]):
+    """Two sides, a field of settings above each, and one for the answer if it is known. Dismissed with what the fields
+    of settings say."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "back"),
-        Binding("enter", "run", "run", show=False),
         Binding("ctrl+c", "stop", "stop", priority=True),
-        Binding("ctrl+r", "other_seed", "other dice", priority=True),
-        Binding("tab", "app.focus_next", "next field"),
+        Binding("ctrl+r", "other_seed", "dice", priority=True),
+        Binding("tab", "app.focus_next", "field"),
+        Binding("pageup", "scroll('page_up')", "scroll", key_display="PgUp PgDn", priority=True),
+        Binding("pagedown", "scroll('page_down')", show=False, priority=True),
+        Binding("up", "scroll('up')", show=False, priority=True),
+        Binding("down", "scroll('down')", show=False, priority=True),
+        Binding("ctrl+home", "scroll('home')", show=False, priority=True),
+        Binding("ctrl+end", "scroll('end')", show=False, priority=True),
+        Binding("ctrl+o", "parting", SPLIT, priority=True),
+        Binding("escape", "leave", "back"),
     ]
 
-    def __init__(self, engine: Engine, settings: Settings, message: str,
-                 ask: Callable[[Settings, int], Request]) -> None:
-        """`ask` gives the request of a message with other settings, at an attempt of its own (0: as the chat did)."""
+    def __init__(self, engine: Engine, settings: Settings, message: str, ask: Callable[[Settings, int], Request],
+                 words: tuple[str, str] | None = None) -> None:
+        """`ask` gives the request of a message with other settings, at an attempt of its own (0: as the chat did);
+        `words`: the settings to begin with, None: plain sampling and the chat's own method."""
         super().__init__()
+        own = settings.sampling("thinking", engine.loaded).method
+        self._words = words or ("standard", own if own != "standard" else "led")
         self._engine, self._settings, self._message, self._ask = engine, settings, message, ask
         self._attempt = 0
         self._round = 0
         """Rises with whatever makes earlier verdicts worthless."""
         self._verdicts: SimpleQueue[tuple[int, Sequence[Grade | None], str]] = SimpleQueue()
         self._judged = True
+        self._offered: tuple[bool | None, ...] = ()
+        """Which of the keys that come and go are there."""
 
     def compose(self) -> ComposeResult:
         """The message, the two sides, the known answer."""
-        own = self._settings.sampling("thinking", self._engine.loaded).method
         yield Static(safe_line(self._message), id="message", markup=False)
         with Horizontal(id="sides"):
-            yield Duellist("standard", id="left")
-            yield Duellist(own if own != "standard" else "led", id="right")
+            yield Duellist(self._words[0], id="left")
+            yield Duellist(self._words[1], id="right")
         yield Field(placeholder="the right answer, if it is known", id="known")
         yield Static("", id="said", markup=False)
-        yield Footer()
+        yield Footer(compact=True, show_command_palette=False)  # else 80 columns are too few for the keys
 
     def on_mount(self) -> None:
         """Begin at once."""
         self.set_interval(TICK_S, self._draw)
         self.action_run()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that would do nothing now are not offered."""
+        if action == "stop":
+            return self.is_mounted and not all(side.ended for side in self.sides)
+        return self.is_mounted and self.sides[0].text.split is not None if action == "parting" else True
 
     @property
     def sides(self) -> tuple[Duellist, Duellist]:
@@ -108,14 +125,28 @@ class Duel(Once, Screen[None]):
     def action_leave(self) -> None:
         """Back to the conversation."""
         self.action_stop()
-        self.dismiss(None)
+        self.dismiss((self.sides[0].words, self.sides[1].words))
+
+    def action_scroll(self, how: str) -> None:
+        """Both texts."""
+        for side in self.sides:
+            getattr(side.query_one(VerticalScroll), f"scroll_{how}")(animate=False)
+
+    def action_parting(self) -> None:
+        """To where the sides part."""
+        for side in self.sides:
+            side.show_parting()
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(safe_line(text))
 
     def _draw(self) -> None:
         left, right = self.sides
+        offered = self._offered
         moved = [side.take() for side in self.sides]
+        self._offered = tuple(self.check_action(action, ()) for action in ("stop", "parting"))
+        if self._offered != offered:
+            self.refresh_bindings()
         if any(moved):
             common = common_prefix(left.text.tokens, right.text.tokens)
             lengths = [len(side.text.tokens) for side in self.sides]

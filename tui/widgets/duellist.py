@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.widgets import Input, Static
 
@@ -89,7 +90,8 @@ class Duellist(Vertical):
         self.feed, self.tally, self.finished = feed, Tally(), None
         self.grade = None
         drawn = describe(feed.request.thinking, "thinking")
-        self.query_one(".effective", Static).update(safe_line(f"seed {feed.request.seed} · {drawn}"))
+        throw = f", throw {feed.request.first_sample + 1}" if feed.request.first_sample else ""
+        self.query_one(".effective", Static).update(safe_line(f"seed {feed.request.seed}{throw} · {drawn}"))
         text = self.text
         text.tokens, text.common, text.split = [], 0, None
         text.wrap_anew()
@@ -121,6 +123,12 @@ class Duellist(Vertical):
         if events or (self.feed and self.feed.ended and self.feed.error):
             self.show()
         return bool(events)
+
+    def show_parting(self) -> None:
+        """Scroll to where the sides part, if they do."""
+        if self.text.split is not None:
+            scroll, line = self.query_one(VerticalScroll), self.text.line_of(self.text.split)
+            scroll.scroll_to_region(Region(0, line - 1, 1, 3), animate=False)
 
     def watch_grade(self) -> None:
         """A verdict is there, or there is none any more."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
@@ -21,6 +24,8 @@ async def in_order(field: Widget, event: Key) -> None:
 
 class Field(Input):
     """Takes keys in the order in which they were typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "go")]
 
     async def _on_key(self, event: Key) -> None:
         await in_order(self, event)
