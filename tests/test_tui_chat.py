@@ -96,6 +96,20 @@ def test_an_answer_that_explored_has_its_tokens_marked(engine: FakeEngine) -> No
     drive(script, engine)
 
 
+def test_shares_are_of_what_may_explore(engine: FakeEngine) -> None:
+    """With scope all an answer may, whether a token of it did or not."""
+    engine.enqueue([Started(1, 0, (1,), 0, 0.0), replace(FORK, i=0), *(token("a ", "answer", i) for i in range(1, 10)),
+                    finished("a")])
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        assert app.chat.dialogue is not None
+        app.chat.dialogue.settings = app.chat.dialogue.settings.with_value("scope", "all")
+        await say(app, pilot, "a")
+        assert "explored  1 · 10.0 %" in shown(app, "#counts")
+
+    drive(script, engine)
+
+
 def test_a_click_on_a_token_of_an_answer_inspects_it(engine: FakeEngine) -> None:
     """The second one of two equal tokens, too."""
     engine.enqueue(explored_answer())

@@ -41,8 +41,20 @@ def test_a_tally_by_hand() -> None:
     assert counts_of(tally, 2.0, 2.0, False) == ["answer    2.0 tokens/s · 2 s", "tokens    3 thinking + 1 answer",
                                             "explored  2 · 66.7 %", "changed   1 · 33.3 %"]
     tally.add(replace(FORK, phase="answer"))  # of all tokens, once an answer explores
+    tally.answers = True
     assert counts_of(tally, 2.0, 2.0, False)[2:] == ["explored  3 · 60.0 %", "changed   2 · 40.0 %"]
     assert counts_of(Tally(), 0.0, 0.0, True)[2] == "explored  0 · 0.0 %"
+
+
+@given(st.integers(0, 300), st.integers(1, 60))
+def test_columns_hold_the_last_tokens_or_all(count: int, room: int) -> None:
+    tally = Tally.of(token("x", "thinking", i) for i in range(count))
+    last = [list(range(count))[column] for column in tally.columns(room)]
+    assert last == [[i] for i in range(count)][-room:]
+    tally.ended = True
+    pieces = [list(range(count))[column] for column in tally.columns(room)]
+    assert [i for piece in pieces for i in piece] == list(range(count)) and len(pieces) == min(count, room)
+    assert not pieces or max(map(len, pieces)) - min(map(len, pieces)) <= 1
 
 
 def test_a_mixture_is_what_was_drawn_from() -> None:

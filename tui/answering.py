@@ -24,7 +24,7 @@ class Answering:
 
     def __init__(self, exchange: Exchange, feed: Feed, view: TurnView, watch: Watch) -> None:
         self.exchange, self.feed, self.view, self._watch = exchange, feed, view, watch
-        self.tally = Tally.of(view.tokens)  # it may go on
+        self.tally = Tally.of(view.tokens, self._everywhere)  # it may go on
         self._came: list[Token] = []
         self.started: Started | None = None
         self.finished: Finished | None = None

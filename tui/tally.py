@@ -22,7 +22,9 @@ class Tally:
     explored: int = 0
     changed: int = 0
     answers: bool = False
-    """Answers are explored, too."""
+    """Answers may be explored, too."""
+    ended: bool = False
+    """No more tokens come."""
     depths: Counter[int] = field(default_factory=Counter)
     """Explored tokens by chosen depth."""
     entropy: list[float] = field(default_factory=list)
@@ -35,9 +37,9 @@ class Tally:
     """The last token that was explored."""
 
     @classmethod
-    def of(cls, tokens: Iterable[Token]) -> Self:
-        """All of them counted."""
-        tally = cls()
+    def of(cls, tokens: Iterable[Token], answers: bool = False) -> Self:
+        """All of them counted; `answers`: those of an answer may be explored, too."""
+        tally = cls(answers=answers)
         for token in tokens:
             tally.add(token)
         return tally
@@ -47,7 +49,6 @@ class Tally:
         self.thinking += token.phase == "thinking"
         self.answer += token.phase == "answer"
         self.explored += token.explored
-        self.answers = self.answers or (token.explored and token.phase == "answer")
         self.changed += token.changed
         self.entropy.append(token.entropy)
         self.confidence.append(token.confidence)
@@ -61,6 +62,14 @@ class Tally:
     def tokens(self) -> int:
         """All of them."""
         return self.thinking + self.answer
+
+    def columns(self, room: int) -> list[slice]:
+        """Which tokens share a column of a picture with so many: the last ones have one each while more come; then the
+        whole reply is in it, in pieces of which none is longer by more than a token."""
+        if not self.ended:
+            return [slice(i, i + 1) for i in range(max(0, self.tokens - room), self.tokens)]
+        pieces = min(self.tokens, room)
+        return [slice(self.tokens * i // pieces, self.tokens * (i + 1) // pieces) for i in range(pieces)]
 
     @property
     def explorable(self) -> int:

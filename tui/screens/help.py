@@ -16,7 +16,8 @@ from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.keys import rank
 
 LEGEND = """\
-◦  explored: drawn from a mixture of layers; it came out as without
+◦  explored: drawn from a mixture of layers (at depth 0 the final one
+   alone); it came out as without
 •  explored, and another token was drawn
 ▸  put there: what f went on with, or words that end a thought
 ◆  where the two sides of a duel part
@@ -24,7 +25,8 @@ LEGEND = """\
 thinking, answer   tokens of each
 layers             tokens/s with all looked into (ctrl+l), with forks alone
 explored, changed  how often ◦ or •, and their share of tokens that may explore
-entropy            of the final layer over the whole vocabulary, in nats
+entropy            of the final layer over the whole vocabulary, in nats: one
+                   column per token; of the whole reply once it has ended
 mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
 depth              layers in the chosen mixture beside the final one

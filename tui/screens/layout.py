@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from ledlocal.dialogue import Dialogue
 from ledlocal.safe_text import safe_line, safe_text
+from ledlocal.said import Said
 from ledlocal.values.params import Detail
 from ledlocal_tui.tally import Tally
 from ledlocal_tui.watch import Watch
@@ -23,6 +24,13 @@ from ledlocal_tui.widgets.strip import ExplorationStrip
 
 if TYPE_CHECKING:
     from ledlocal_tui.app import LedlocalApp
+
+
+def said_in_all(said: Said) -> Tally:
+    """What a reply came to that has ended."""
+    tally = Tally.of(said.tokens, said.request.answer.led.scope == "all")
+    tally.ended = True
+    return tally
 
 
 class ChatLayout(Screen[None]):
@@ -70,7 +78,7 @@ class ChatLayout(Screen[None]):
                                            enumerate(dialogue.conversation.turns))
         place, last = len(dialogue.conversation.turns) - 1, dialogue.last
         said = dialogue.said(place) if place >= 0 else None
-        self.show_tally(None if said is None else Tally.of(said.tokens))
+        self.show_tally(None if said is None else said_in_all(said))
         turns = dialogue.conversation.turns
         if said is not None and last is not None and last.finished.answer == turns[-1].answer and (
                 last.finished.thinking == turns[-1].thinking):

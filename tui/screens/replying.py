@@ -120,6 +120,8 @@ class Replying(ChatLayout):
         error = now.feed.error or EngineDied("the engine ended a reply without finishing it")
         if reply is not None:
             self._save()  # before anything is waited for
+        now.tally.ended = True
+        self.show_progress(now.seconds, now.speed, now.thinking)
         await now.view.finish("cut short" if reply is None else reply.statistics())
         await self._agree(now.exchange)
         self.answering = None

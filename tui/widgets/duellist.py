@@ -87,7 +87,7 @@ class Duellist(Vertical):
 
     def begin(self, feed: Feed) -> None:
         """Show another reply from its beginning."""
-        self.feed, self.tally, self.finished = feed, Tally(), None
+        self.feed, self.tally, self.finished = feed, Tally(answers=feed.request.answer.led.scope == "all"), None
         self.grade = None
         drawn = describe(feed.request.thinking, "thinking")
         throw = f", throw {feed.request.first_sample + 1}" if feed.request.first_sample else ""

@@ -48,15 +48,17 @@ class Part(Widget):
 
 
 class Series(Part):
-    """Sparklines of the last tokens: one column each, a gap where a token was not projected."""
+    """Sparklines: the extremes of the tokens that share a column, and a gap where none of them was projected."""
 
     def render(self) -> str:
         """Three lines, on the scale of what is seen."""
-        room = max(1, self.size.width - LABEL - 5)
-        entropy, mixed = self.tally.entropy[-room:], self.tally.mixed[-room:]
+        room, tally = max(1, self.size.width - LABEL - 5), self.tally
+        columns = tally.columns(room)
+        entropy = [max(tally.entropy[column]) for column in columns]
+        mixed = [max((one for one in tally.mixed[column] if one is not None), default=None) for column in columns]
+        confidence = [min(tally.confidence[column]) for column in columns]
         top = max([*entropy, *(one for one in mixed if one is not None)], default=0.0)
-        confidence = self.tally.confidence[-room:]
-        last = f" {confidence[-1]:.2f}" if confidence else ""
+        last = f" {confidence[-1]:.2f}" if confidence and not tally.ended else ""
         return "\n".join([
             f"{'entropy':{LABEL}}{sparkline(entropy, top)}" + (f" {top:.1f}" if entropy else ""),
             f"{'  mixed':{LABEL}}{sparkline(mixed, top)}",

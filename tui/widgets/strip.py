@@ -40,4 +40,5 @@ class ExplorationStrip(Widget):
         came = (f"{t.thinking} + {t.answer} · {self._cost}" if self._cost else  # the whole line is 80 columns at most
                 f"{t.thinking} thinking + {t.answer} answer" + (f" · {self._speed:.0f}/s" if self._speed else ""))
         counts = f"{came} · explored {t.explored}, changed {t.changed}"
-        return f"{counts}\np_top1 {sparkline(t.confidence[-max(1, self.size.width - 7):], 1.0)}"
+        low = [min(t.confidence[column]) for column in t.columns(max(1, self.size.width - 7))]
+        return f"{counts}\np_top1 {sparkline(low, 1.0)}"
