@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -16,16 +18,20 @@ from test_tui_numbers import FORK
 from textual.pilot import Pilot
 
 from ledlocal.conversation import Conversation, Turn, read_conversation
+from ledlocal.settings import Settings
 from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Event, Exploration, Notice, Started
 from ledlocal_tui.app import LedlocalApp
+from ledlocal_tui.application import HANDLED
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
 from ledlocal_tui.watch import Speed
+from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
+from ledlocal_tui.widgets.strip import ExplorationStrip
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
 
@@ -177,6 +183,31 @@ def test_sparklines_take_the_room(engine: FakeEngine, columns: int) -> None:
         assert line.count("▇") == room and len(line) == columns
 
     drive(script, engine, (columns, 40))
+
+
+@pytest.mark.parametrize("columns", [99, 100])
+def test_the_pane_needs_100_columns(engine: FakeEngine, columns: int) -> None:
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await pilot.pause(0.1)
+        seen = [bool(app.screen.query_one(part).size) for part in (ExplorationPane, ExplorationStrip)]
+        assert seen == [columns == 100, columns < 100]
+
+    drive(script, engine, (columns, 30))
+
+
+def test_what_the_terminal_lent_is_given_back(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual takes signals and never gives them back; a chat goes on after the screen."""
+    app = LedlocalApp(lambda _name: engine, Settings(seed=1), Conversation(model="m"), None)
+    before = {number: signal.getsignal(number) for number in HANDLED}, gc.get_threshold()
+
+    def run() -> None:
+        gc.set_threshold(5)
+        for number in HANDLED:
+            signal.signal(number, lambda _number, _frame: None)
+
+    monkeypatch.setattr(app, "run", run)
+    app.show()
+    assert ({number: signal.getsignal(number) for number in HANDLED}, gc.get_threshold()) == before
 
 
 def test_a_narrow_terminal_has_two_lines(engine: FakeEngine) -> None:

@@ -113,6 +113,7 @@ def test_layers_of_a_token_that_was_not_projected(engine: FakeEngine) -> None:
         assert "mix   ▅ 0.583   ▄ 0.417   not drawn from" in screen_text(app)
         asked = engine.requests[1]
         assert (asked.continues, asked.max_tokens, asked.detail) == ((7, 8), 1, "all")
+        assert [(one.method, one.led.scope) for one in (asked.thinking, asked.answer)] == [("led", "all")] * 2
         assert asked.seed == engine.requests[0].seed and asked.messages == engine.requests[0].messages
         await pilot.press("right", "right", "l")  # a marker, drawn like any other token
         await until(pilot, lambda: shown(app, "#said") == "the KV cache is full")

@@ -22,6 +22,7 @@ from ledlocal.values.events import Failed, Started, Token
 from ledlocal_tui.kept_run import KeptRun
 from ledlocal_tui.live_run import LiveRun
 from ledlocal_tui.run_state import Anew, Began, Ended, Heard, LogLine, News, RunState
+from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.problem import ProblemScreen
 from ledlocal_tui.screens.run import RunScreen
 from ledlocal_tui.viewer import Viewer
@@ -157,6 +158,27 @@ def test_a_sample_under_way_is_seen_as_it_comes() -> None:
         await until(pilot, lambda: "token 1 ·" in screen_text(app))  # the first that was explored
         await pilot.press("escape", "escape")
         await until(pilot, lambda: app.screen.query(TabbedContent))
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
+
+
+def test_one_escape_too_many_stops_no_work() -> None:
+    run = Scripted()
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        assert "the model is being loaded" in shown(app, "#status")
+        run.news.append(Began())
+        await until(pilot, lambda: "loaded" not in shown(app, "#status"))
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        assert "3/4 -1      right samples of those with a grade" in screen_text(app)
+        await pilot.press("escape", "escape", "escape")
+        await until(pilot, lambda: "q leaves: the run stops" in screen_text(app))
+        assert isinstance(app.screen, RunScreen)
+        run.news.append(Ended())
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.state.ended)
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.is_running)
 
     drive_screen(look, RunScreen(run, Path("r"), lambda key: True))
 

@@ -84,7 +84,8 @@ class RunState:
         """Rises when everything before is forgotten."""
         self.said = ""
         """By the evaluation, last."""
-        self._ended = False
+        self.ended = False
+        """Nothing more is done."""
         self._forget()
 
     def _forget(self) -> None:
@@ -94,7 +95,8 @@ class RunState:
         self.under_way: dict[Key, LiveSample] = {}
         self._judged: Counter[tuple[str, str]] = Counter()
         """Scores by task and problem."""
-        self._began = False
+        self.began = False
+        """What was there before is known; what is told now is work."""
         self.touched = {(task, problem.id) for task, asked in self.problems.items() for problem in asked}
         """Problems of which something is new to whoever empties this."""
 
@@ -118,7 +120,7 @@ class RunState:
                     self.touched.add((one.task, one.problem))
                     self._judged[one.task, one.problem] += 1
                     self._say_if_whole(one)
-                case Heard(key, event) if not self._ended:  # threads that ask an engine end later than the run
+                case Heard(key, event) if not self.ended:  # threads that ask an engine end later than the run
                     self._hear(key, event)
                 case LogLine(text):
                     self.said = text
@@ -126,7 +128,7 @@ class RunState:
                 case Began():
                     self.progress.start()
                     self._say(f"{self.progress.done} of {self.progress.total} samples are there")
-                    self._began = True
+                    self.began = True
                 case Ended():
                     self._end(one)
                 case Anew():
@@ -135,7 +137,7 @@ class RunState:
                     self._forget()
 
     def _end(self, end: Ended) -> None:
-        self._ended = True
+        self.ended = True
         self.progress.end()
         for live in self.under_way.values():
             live.ended = end
@@ -147,7 +149,7 @@ class RunState:
     def _say_if_whole(self, one: Sample | Score) -> None:
         """What a problem came to, once it has all samples of all methods; not of those that were there before."""
         total = len(self.plan.arms) * self.plan.samples
-        if not self._began or self._judged[one.task, one.problem] < total:
+        if not self.began or self._judged[one.task, one.problem] < total:
             return
         problem, reading = next(asked for asked in self.problems[one.task] if asked.id == one.problem), self.reading
         if len(reading.all_said(one.task, problem)) == total:

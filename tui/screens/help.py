@@ -31,6 +31,8 @@ mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
 depth              layers in the chosen mixture beside the final one
 
+A new line of a message: ctrl+j, or \\ before enter.
+
 In the view of a token (f2):
 coin, draw         at p_top1 or above it explores; decides among candidates
 L12, L10 ...       what each layer gives the candidates, the final one first
@@ -45,23 +47,24 @@ class HelpScreen(Once, ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,enter", "dismiss(None)", "back")]
 
-    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
-        """`keys`: each with what it does."""
+    def __init__(self, keys: Sequence[tuple[str, str]], legend: str) -> None:
+        """`keys`: each with what it does; `legend`: of signs and numbers."""
         super().__init__()
-        self._keys = keys
+        self._keys, self._legend = keys, legend
 
     @classmethod
     def of(cls, screen: Screen[Any]) -> Self:
-        """The keys of a screen."""
+        """The keys of a screen, and its own `legend` or the one of a reply's screens."""
         bindings = sorted((binding for binding, _ in offered(screen)), key=lambda one: rank(one.key))
-        return cls([(screen.app.get_key_display(binding), binding.description) for binding in bindings])
+        return cls([(screen.app.get_key_display(binding), binding.description) for binding in bindings],
+                   getattr(screen, "legend", LEGEND))
 
     def compose(self) -> ComposeResult:
         """Keys, signs, numbers."""
         width = max((len(key) for key, _ in self._keys), default=0)
         with VerticalScroll(id="help"):
             yield Static("\n".join(f"{key:{width}}  {what}" for key, what in self._keys), id="keys", markup=False)
-            yield Static(LEGEND, id="legend", markup=False)
+            yield Static(self._legend, id="legend", markup=False)
         yield Footer()
 
 

@@ -50,11 +50,30 @@ class Run(Protocol):
         """End soon; nobody is kept waiting for it."""
 
 
+LEGEND = """\
+done        samples that are there, of those that the run is to have
+pass@1      share of right samples; pass@n: of problems with a right one among n:
+            of problems that are whole with every method
+thinking    tokens of a sample's thought, on average
+cut         samples that ended by a limit; they count as wrong
+left        at the pace of this session
+
+3/4 -1      right samples of those with a grade; with one less than the control
+vote        what a sample's answer counts as in a majority vote
+
+explored, changed   tokens of a sample that were drawn from a mixture of layers,
+                    and those that came out otherwise"""
+
+
 class RunScreen(Once, Screen[None]):
     """Dismissed when its user leaves; the run is to stop then."""
 
+    legend = LEGEND
+    """What the help says of its numbers."""
+
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "leave"),
+        Binding("q", "dismiss", "leave"),
+        Binding("escape", "back", show=False),
         Binding("x", "cancel", "cancel sample"),
         *(Binding(str(i), f"tab('{name}')", "tab", key_display="1-6", show=i == 1) for i, name in enumerate(
             ("tasks", "running", "problems", "curves", "report", "log"), 1)),
@@ -130,6 +149,13 @@ class RunScreen(Once, Screen[None]):
         self._draw()
         self.refresh_bindings()
 
+    def action_back(self) -> None:
+        """Leave, unless that would stop work: the key also closes what is opened over this, once too often, maybe."""
+        if self._cancel is None or self.state.ended:
+            self.dismiss()
+        else:
+            self.app.notify("q leaves: the run stops, what is finished is kept, the same command goes on", markup=False)
+
     def action_cancel(self) -> None:
         """End the sample that is pointed at."""
         name = self.query_one("#running-sheet", Sheet).pointed
@@ -184,6 +210,8 @@ class RunScreen(Once, Screen[None]):
     def _draw_status(self) -> None:
         progress = self.state.progress
         parts = [f"{progress.done}/{progress.total} samples"]
+        if not self.state.began and not self.state.ended:
+            parts.append("reading its files" if self._cancel is None else "the model is being loaded")
         if self.state.under_way:
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
