@@ -173,7 +173,7 @@ def test_one_escape_too_many_stops_no_work() -> None:
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         assert "3/4 -1      right samples of those with a grade" in screen_text(app)
         await pilot.press("escape", "escape", "escape")
-        await until(pilot, lambda: "q leaves: the run stops" in screen_text(app))
+        await until(pilot, lambda: any(one.message.startswith("q leaves: the run stops") for one in app._notifications))
         assert isinstance(app.screen, RunScreen)
         run.news.append(Ended())
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.state.ended)
