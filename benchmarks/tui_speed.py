@@ -29,7 +29,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ledlocal.bench.measurement import peak_bytes
+from ledlocal.bench.memory import peak_bytes
 from ledlocal.conversation import Conversation
 from ledlocal.settings import Settings
 from ledlocal.values.events import Candidates, Event, Exploration, Finished, Loaded, ModelFacts, Started, Token
