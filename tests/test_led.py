@@ -12,7 +12,7 @@ from final_layers import Rows, final_of
 from numpy.typing import NDArray
 
 from ledlocal.led import explore, law, layers_of
-from ledlocal.methods.led import candidates, explores, pick
+from ledlocal.methods.led import candidates, explores, mixture, pick
 from ledlocal.values.params import Led
 
 RNG = np.random.default_rng(2602_01698)
@@ -29,9 +29,9 @@ def oracle(layers: list[list[float]]) -> tuple[list[float], int, list[float]]:
     entropies, mixtures = [], []
     for i in range(len(layers)):
         sums = [math.fsum(max(layer[x], 1e-6) for layer in layers[:i + 1]) for x in range(len(layers[0]))]
-        mixture = [s / math.fsum(sums) for s in sums]
-        mixtures.append(mixture)
-        entropies.append(-math.fsum(p * math.log(p) for p in mixture))
+        mixed = [s / math.fsum(sums) for s in sums]
+        mixtures.append(mixed)
+        entropies.append(-math.fsum(p * math.log(p) for p in mixed))
     depth = next(i for i, h in enumerate(entropies) if h >= max(entropies) - 1e-12)
     return mixtures[depth], depth, entropies
 
@@ -48,6 +48,7 @@ def check(batch: NDArray[np.float64]) -> list[int]:
         distribution, depth, entropies = oracle(rows)
         assert found.depth[i] == depth
         np.testing.assert_allclose(found.distribution[i], distribution, rtol=1e-12)
+        np.testing.assert_allclose(mixture(batch[i], depth), distribution, rtol=1e-12)
         np.testing.assert_allclose(found.entropy[i], entropies, rtol=0, atol=1e-12)
     return [int(d) for d in found.depth]
 

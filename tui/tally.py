@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from ledlocal.methods.led import FLOOR
+from ledlocal.methods import led
 from ledlocal.values.events import Token
 
 
@@ -88,5 +88,4 @@ def mixture(token: Token) -> tuple[float, ...]:
     """(k,) what an explored token was drawn from: the layers down to the chosen depth; empty if none was looked at."""
     if token.candidates is None or token.depth is None or len(token.candidates.posteriors) < 2:
         return ()
-    sums = np.maximum(token.candidates.posteriors[:token.depth + 1], FLOOR).sum(axis=0)
-    return tuple((sums / sums.sum()).tolist())
+    return tuple(led.mixture(np.array(token.candidates.posteriors), token.depth).tolist())

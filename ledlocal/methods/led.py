@@ -48,6 +48,16 @@ def explore(candidate_probs: NDArray[np.floating]) -> Exploration:
     return Exploration(mixtures[np.arange(len(depth)), depth], depth, entropy)
 
 
+def mixture(posteriors: NDArray[np.floating], depth: int) -> NDArray[np.float64]:
+    """(k,) the mean of the layers down to `depth` over the candidates: what `explore` draws from where it chose that.
+
+    `posteriors` (d, k): of one row, the final layer first.
+    """
+    sums = np.maximum(np.asarray(posteriors[:depth + 1], np.float64), FLOOR).sum(axis=0)
+    distribution: NDArray[np.float64] = sums / sums.sum()
+    return distribution
+
+
 def explores(p_top1: NDArray[np.float64], u0: NDArray[np.float64], exploit: bool = True) -> NDArray[np.bool_]:
     """The coin: exploit with probability `p_top1` (R,), otherwise explore; always explore if not `exploit`. (R,)."""
     return u0 >= p_top1 if exploit else np.ones(len(u0), bool)

@@ -81,7 +81,7 @@ class Depths(Part):
             for i, depth in enumerate(sorted(depths)))
 
 
-class Fork(Part):
+class LastFork(Part):
     """The last explored token: its candidates in the final layer, and in the mixture that it was drawn from."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fork--drawn", "fork--dim"}
@@ -123,7 +123,7 @@ class ExplorationPane(Widget):
         yield Static(self._counts, id="counts", markup=False)  # a short reply may have ended before this is there
         yield Series(self.tally)
         yield Depths(self.tally)
-        yield Fork(self.tally)
+        yield LastFork(self.tally)
 
     def show_progress(self, seconds: float, speed: float, thinking: bool, cost: str = "") -> None:
         """Draw what came meanwhile. `seconds` since the first token, `speed` in tokens per second; `cost`: what looking
