@@ -15,6 +15,7 @@ from fake_engine import FakeEngine, finished, reply, token
 from screens import drive, say, screen_text, shown, until
 from test_tui_chat import Held, thoughtful
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -342,6 +343,19 @@ def test_an_engine_that_dies_while_nobody_asks_is_told_of(engine: FakeEngine) ->
         assert "ctrl+r loads the model again" in shown(app, "#banner") and app.engine is None
         await pilot.press("ctrl+r")
         await until(pilot, lambda: app.engine is not None and shown(app, "#banner") == "")
+
+    drive(script, engine)
+
+
+def test_alt_enter_is_a_new_line(engine: FakeEngine) -> None:
+    """As terminals send it that know no better: Escape and Enter in one piece."""
+    parser = XTermParser()
+    keys = [event.key for event in parser.feed("a\x1b\rb") if isinstance(event, events.Key)]
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        burst(app, *keys)
+        await until(pilot, lambda: app.chat.query_one(Prompt).text == "a\nb")
+        assert not engine.requests
 
     drive(script, engine)
 

@@ -31,7 +31,7 @@ mixed              of the mixture that a token was drawn from
 p_top1             what the final layer gives its favourite
 depth              layers in the chosen mixture beside the final one
 
-A new line of a message: ctrl+j, or \\ before enter.
+A new line of a message: alt+enter, ctrl+j, or \\ before enter.
 
 In the view of a token (f2):
 coin, draw         at p_top1 or above it explores; decides among candidates
