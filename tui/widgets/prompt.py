@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
@@ -15,7 +15,7 @@ from ledlocal_tui.widgets.field import in_order
 
 NEW_LINE = ("shift+enter", "alt+enter", "ctrl+j")
 """Terminals differ in which of them they tell from Enter."""
-ANSI_SEQUENCES_KEYS["\x1b\r"] = (Keys.ControlJ,)  # most terminals' Alt-Enter, in which Textual sees Enter alone
+cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)  # most terminals' Alt-Enter, in which Textual sees Enter alone
 
 
 class Prompt(TextArea):
