@@ -15,7 +15,8 @@ from ledlocal_tui.widgets.field import in_order
 
 NEW_LINE = ("shift+enter", "alt+enter", "ctrl+j")
 """Terminals differ in which of them they tell from Enter."""
-cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)  # most terminals' Alt-Enter, in which Textual sees Enter alone
+# most terminals' Alt-Enter, in which Textual sees Enter alone
+cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 
 
 class Prompt(TextArea):
