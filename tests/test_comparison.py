@@ -284,7 +284,7 @@ def test_the_interval_holds_the_true_difference_in_95_percent_of_all_runs() -> N
 
 
 @pytest.mark.usefixtures("fewer_flips")
-@pytest.mark.parametrize("hardest", [0.9, 0.15])
+@pytest.mark.parametrize("hardest", [pytest.param(0.9, marks=pytest.mark.slow), 0.15])
 def test_where_nothing_differs_few_runs_say_that_something_does(hardest: float) -> None:
     """Six comparisons of a run; of hard problems, too, where few differ and p is coarse."""
     rng = np.random.default_rng(12)

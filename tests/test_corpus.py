@@ -16,7 +16,7 @@ from damaged import Corpus
 from parsed_gguf import parse
 
 CASES = 2000
-QUICK = 200
+QUICK = 50
 """The first so many run in `make test`."""
 AT_ONCE = 25
 LIMIT_S = 60.0

@@ -28,7 +28,7 @@ def resumed(engine: Engine, request: Request, stop: int) -> Run:
     return sampled(engine, replace(request, continues=begun.ids, max_tokens=(request.max_tokens or 0) - stop))[0]
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_rest_is_the_same_wherever_it_stopped(demo: Engine, seed: int) -> None:
     request = puzzle(max_tokens=120, seed=seed, detail="all", **HOT)
     whole = one(demo, request)

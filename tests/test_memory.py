@@ -146,10 +146,13 @@ SHAPES = {
     "states": ("granitehybrid", {"n_layer": 12, "n_embd": 512, "n_head": 8}, 2048, 4, "auto"),
     "wide and plain": ("qwen2", {"n_layer": 4, "n_embd": 1024, "n_head": 16, "n_ff": 4096}, 2048, 1, "none"),
 }
+DEAR = ("a large vocabulary, reference", "states")
+"""Measured with the slow tests."""
 
 
 @linux
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [
+    pytest.param(shape, marks=pytest.mark.slow if shape in DEAR else ()) for shape in SHAPES])
 def test_the_plan_is_within_10_percent_of_what_is_used(shape: str, tmp_path: Path) -> None:
     """Peak of the resident memory of a process that loads, reads a prompt and explores at every token."""
     architecture, sizes, context, slots, tap = SHAPES[shape]

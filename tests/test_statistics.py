@@ -61,7 +61,7 @@ def draw(kind: str, rng: np.random.Generator, problems: int) -> NDArray[np.float
 
 
 @pytest.mark.parametrize("kind", ["yes or no", "hard or easy", "alike"])
-@pytest.mark.parametrize("problems", [20, 60])
+@pytest.mark.parametrize("problems", [20, pytest.param(60, marks=pytest.mark.slow)])
 def test_intervals_hold_the_true_mean_as_often_as_they_say(kind: str, problems: int) -> None:
     """In 95 % of 1,000 evaluations, give or take three standard errors of that share."""
     rng = np.random.default_rng(0)
