@@ -33,6 +33,8 @@ class Exchange:
     """The message, and what is known of its answer: ids to go on from."""
     said: Said | None = None
     """That answer token by token, if this session saw it."""
+    counted: tuple[Token, ...] = ()
+    """Tokens of it that are in the session's totals already, as of the reply that it branches off."""
 
 
 class Dialogue:
@@ -97,7 +99,7 @@ class Dialogue:
         self._leave_file()
         return Exchange(replace(self.conversation, turns=turns[:place]), replace(
             turns[place], ids=said.ids, thinking=said.text("thinking"), answer=said.text("answer"),
-            finish="cancelled"), said)
+            finish="cancelled"), said, said.tokens)
 
     def said(self, place: int) -> Said | None:
         """The answer of a turn token by token; None where this session saw none of it."""
@@ -129,12 +131,11 @@ class Dialogue:
         """Take a reply as the exchange's end, and the tokens that came of it; `save` keeps it."""
         end, turn = reply.finished, exchange.turn
         goes_on = self.last is not None and turn.ids and turn.ids == self.last.finished.ids
-        self.totals.add(end, self.last.finished if self.last and goes_on else None,
-                        exchange.said.tokens if exchange.said and not goes_on else ())
-        self.last = reply
+        self.totals.add(end, self.last.finished if self.last and goes_on else None, exchange.counted)
         ids = end.ids if end.finish in ("cancelled", "length") else ()
-        self._add(exchange.kept, replace(_asked(turn, reply.request), answer=end.answer, thinking=end.thinking,
-                                         finish=end.finish, ids=ids), _said(exchange, reply.request, came))
+        if self._add(exchange.kept, replace(_asked(turn, reply.request), answer=end.answer, thinking=end.thinking,
+                                            finish=end.finish, ids=ids), _said(exchange, reply.request, came)):
+            self.last = reply
 
     def cut(self, exchange: Exchange, request: Request | None, came: Sequence[Token]) -> None:
         """Keep what was said before an engine died or a terminal was closed: it can go on."""
@@ -143,21 +144,24 @@ class Dialogue:
         if request is not None and said is not None:
             turn = replace(_asked(turn, request), ids=said.ids, thinking=said.text("thinking"),
                            answer=said.text("answer"))
-        self._add(exchange.kept, turn, said)
+        if self._add(exchange.kept, turn, said):
+            self.last = None
         with contextlib.suppress(OutOfResources):  # the first error is the one to tell
             self.save()
 
-    def _add(self, kept: Conversation, turn: Turn, said: Said | None) -> None:
-        """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it."""
+    def _add(self, kept: Conversation, turn: Turn, said: Said | None) -> bool:
+        """The conversation is `kept` and a turn; but none without an answer takes the place of the same with it: False.
+        """
         place = len(kept.turns)
         if turn.unanswered and any(turn.user == gone.user for gone in self.conversation.turns[place:]):
-            return
+            return False
         self.conversation = kept.with_turn(turn)
         if said is not None:
             self._said.pop((place, turn), None)
             self._said[place, turn] = said
             while len(self._said) > 1 and sum(len(one.tokens) for one in self._said.values()) > REMEMBERED:
                 del self._said[next(iter(self._said))]
+        return True
 
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""
@@ -172,7 +176,7 @@ class Dialogue:
     def load(self, path: Path) -> None:
         """Go on with the conversation in a file. Raises BadInput."""
         self.conversation = read_conversation(path).under(self.conversation.model)
-        self.last = None
+        self.attached, self.last = "", None
         self.path = path if self.keeps else None
         self._written = file_identity(path) if self.keeps else None
 

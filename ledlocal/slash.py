@@ -75,7 +75,7 @@ def _again(chat: Chat, _rest: str) -> None:
 def _undo(dialogue: Dialogue, _rest: str) -> None:
     _need_turn(dialogue, "undo")
     gone = dialogue.conversation.turns[-1].user
-    dialogue.conversation = dialogue.conversation.undone()
+    dialogue.conversation, dialogue.last = dialogue.conversation.undone(), None
     dialogue.save(forget=True)
     dialogue.say(f"forgotten: {gone if len(gone) <= 60 else gone[:57] + '...'}")
 

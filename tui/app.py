@@ -12,7 +12,7 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 
-from ledlocal.conversation import Conversation, named, names, outline, path_of
+from ledlocal.conversation import Conversation, folder, named, names, outline
 from ledlocal.dialogue import Dialogue
 from ledlocal.evals.run_folder import runs_in
 from ledlocal.models import known
@@ -219,16 +219,18 @@ class LedlocalApp(Application):
             return
         name = await self.push_screen_wait(Picker("Go on with a conversation", kept, "none is kept yet"))
         if name is not None:
-            self.chat.call_later(self.chat.load, path_of(name))
+            self.chat.call_later(self.chat.load, folder() / f"{name}.jsonl")
 
-    @work
+    @work(exclusive=True, group="models")
     async def action_models(self) -> None:
         """Talk to another model; the conversation goes on."""
         unreadable: list[str] = []
-        before = self.chat.say("looking for models ...")
+        searching = "looking for models ..."
+        before = self.chat.say(searching)
         here = await asyncio.to_thread(lambda: list(known(unreadable)))  # folders are read, large libraries imported
         found = [(one.name, one.name, readable(one.size), one.origin) for one in here]
-        self.chat.say(before)
+        if self.chat.banner == searching:
+            self.chat.say(before)
         if not self.check_action("models", ()):
             return
         for sentence in unreadable:
@@ -245,6 +247,8 @@ class LedlocalApp(Application):
             if self.check_action("models", ()):
                 self.chat.say(f"loading {name} ...")
                 self._change_to(name)
+            else:  # something else has begun meanwhile
+                self.chat.say(f"{name} was found; f6 loads it", passing=True)
 
     @work
     async def action_runs(self) -> None:

@@ -140,8 +140,12 @@ class RunState:
         self.ended = True
         self.progress.end()
         for live in self.under_way.values():
-            live.ended = end
+            self._finish(live, end)
         self.under_way.clear()
+
+    @staticmethod
+    def _finish(live: LiveSample, end: Finished | Failed | Ended) -> None:
+        live.ended, live.tally.ended = end, True
 
     def _say(self, text: str) -> None:
         self.log.append(f"{time.strftime('%H:%M:%S')}  {text}")
@@ -158,10 +162,12 @@ class RunState:
 
     def _hear(self, key: Key, event: Underway) -> None:
         if isinstance(event, Started):
-            self.under_way[key] = LiveSample(key, time.monotonic())
+            everywhere = any((arm.method, arm.temperature) == (key.method, key.temperature)
+                             and arm.sampling(None)[1].led.scope == "all" for arm in self.plan.arms)
+            self.under_way[key] = LiveSample(key, time.monotonic(), tally=Tally(answers=everywhere))
         elif isinstance(event, Token) and key in self.under_way:
             live = self.under_way[key]
             live.tokens.append(event)
             live.tally.add(event)
         elif isinstance(event, Finished | Failed) and key in self.under_way:
-            self.under_way.pop(key).ended = event
+            self._finish(self.under_way.pop(key), event)

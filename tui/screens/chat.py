@@ -15,7 +15,7 @@ from ledlocal.dialogue import Dialogue
 from ledlocal.models import DEMO
 from ledlocal.said import Said
 from ledlocal.slash import OF_A_DIALOGUE
-from ledlocal.values.errors import BadInput, LedlocalError
+from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 from ledlocal.values.events import Token
 from ledlocal_tui.answering import look
 from ledlocal_tui.commands import KEYS, command_of
@@ -60,18 +60,26 @@ class ChatScreen(Replying):
         turns = self.dialogue.conversation.turns if self.dialogue else ()
         if action in ("stop", "answer_now"):
             return self.busy
-        if action in ("again", "start_over"):
-            return not self.busy and (bool(turns) or self.app.engine is None)
+        if action == "start_over":
+            return not self.busy and self.dialogue is not None and bool(turns or self.dialogue.attached)
+        if action == "again":
+            return not self.busy and not self.app.loads and (bool(turns) or self.app.engine is None)
         if action in ("inspect", "mark"):
             return self.conversation.last_said is not None
         if action == "layers":  # a trace of all of them has them anyhow
             return self.dialogue is None or self.dialogue.settings.detail != "all"
-        return not self.busy and bool(turns and turns[-1].ids) if action == "go_on" else True
+        if action == "go_on":
+            return not self.busy and not self.app.loads and bool(turns and turns[-1].ids)
+        return True
 
     def on_key(self, event: Key) -> None:
         """What no key of ours took."""
         if self.busy and event.key in NOT_NOW:
-            self.say("it answers; ctrl+c stops it" if self.answering else "not yet", passing=True)
+            self.say(self._why_not, passing=True)
+
+    @property
+    def _why_not(self) -> str:
+        return "it answers; ctrl+c stops it" if self.answering else "not yet"
 
     async def begin(self, dialogue: Dialogue) -> None:
         """A model is loaded."""
@@ -115,7 +123,7 @@ class ChatScreen(Replying):
             elif self.dialogue is None or self.app.loads:
                 raise BadInput("the model is being loaded" if self.app.loads else "the model is not ready")
             elif self.busy:
-                raise BadInput("it answers; ctrl+c stops it")
+                raise BadInput(self._why_not)
             elif command is None:
                 await self.answer(self.dialogue.new(event.text))
             else:
@@ -135,6 +143,8 @@ class ChatScreen(Replying):
         before, say, dialogue.say = dialogue.conversation.turns, dialogue.say, said.append
         try:
             OF_A_DIALOGUE[name](dialogue, rest)
+        except OutOfResources as error:  # done, but not kept
+            said.append(str(error))
         finally:
             dialogue.say = say
         self.show_status()

@@ -93,7 +93,7 @@ class Inspector(Once, Screen[Branch | None]):
         """The text, and below it the token."""
         yield VerticalScroll(TokenText(self.tokens), id="text", can_focus=False)
         yield Static("", id="token", markup=False)
-        yield LayerGrid(self.hint)
+        yield LayerGrid()
         yield Static("", id="said", markup=False)
         yield Footer(compact=True, show_command_palette=False)  # else 80 columns are too few for the keys
 
@@ -248,7 +248,8 @@ class Inspector(Once, Screen[Branch | None]):
         self.query_one(TokenText).cursor = self.at
         self.call_after_refresh(self._settle)
         self.query_one("#token", Static).update(self.heading + "\n".join(described(token, len(self.tokens))))
-        self.query_one(LayerGrid).token = token
+        grid = self.query_one(LayerGrid)
+        grid.hint, grid.token = self.hint, token
         if self._looking is None:
             self._say("")
 

@@ -43,7 +43,7 @@ class ChatLayout(Screen[None]):
         self.dialogue: Dialogue | None = None
         """None until a model is loaded."""
         self.looking = Watch()
-        self._said, self._passing = "", False
+        self.banner, self._passing = "", False
 
     def compose(self) -> ComposeResult:
         """Status, conversation and pane, banner, prompt."""
@@ -79,9 +79,7 @@ class ChatLayout(Screen[None]):
         place, last = len(dialogue.conversation.turns) - 1, dialogue.last
         said = dialogue.said(place) if place >= 0 else None
         self.show_tally(None if said is None else said_in_all(said))
-        turns = dialogue.conversation.turns
-        if said is not None and last is not None and last.finished.answer == turns[-1].answer and (
-                last.finished.thinking == turns[-1].thinking):
+        if said is not None and last is not None:
             self.show_progress(last.finished.decode_s, last.finished.tokens_per_s or 0.0, False)
         self.show_status()
 
@@ -103,7 +101,7 @@ class ChatLayout(Screen[None]):
     def say(self, text: str, passing: bool = False) -> str:
         """In the line above the prompt, until something else is said, or a reply begins or ends if it is but `passing`;
         what was said before."""
-        before, self._said, self._passing = self._said, text, passing
+        before, self.banner, self._passing = self.banner, text, passing
         banner = self.query_one("#banner", Static)
         banner.update(safe_text(text))
         banner.set_class(bool(text), "-said")

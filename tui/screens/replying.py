@@ -14,7 +14,7 @@ from ledlocal.values.errors import EngineDied, LedlocalError, OutOfResources
 from ledlocal.values.events import Event, Notice, Prefilled, Started, Token
 from ledlocal_tui.answering import Answering
 from ledlocal_tui.feed import Feed
-from ledlocal_tui.screens.layout import ChatLayout
+from ledlocal_tui.screens.layout import ChatLayout, said_in_all
 from ledlocal_tui.widgets.turn import TurnView
 
 REDRAWS = 15
@@ -79,8 +79,10 @@ class Replying(ChatLayout):
         assert self.dialogue is not None
         place, turn = len(self.dialogue.conversation.turns) - 1, self.dialogue.conversation.turns[-1]
         if turn.attempt != exchange.turn.attempt:
+            said = self.dialogue.said(place)
             await self.conversation.cut(place)
-            await self.conversation.add(TurnView(turn, self.dialogue.said(place)))
+            await self.conversation.add(TurnView(turn, said))
+            self.show_tally(None if said is None else said_in_all(said))
 
     async def _draw(self) -> None:
         """Show what came since the last time."""

@@ -40,10 +40,10 @@ class LayerGrid(Widget):
     top: reactive[int] = reactive(0)
     """The first layer in the window."""
 
-    def __init__(self, hint: str) -> None:
-        """`hint`: how to come by layers that were not looked at."""
+    def __init__(self) -> None:
         super().__init__()
-        self._hint = f"were not looked at. {hint}".rstrip()
+        self.hint = ""
+        """How to come by layers that were not looked at."""
         self._mixture: tuple[float, ...] = ()
         """(k,) of the layers down to the chosen one; empty where none was looked at."""
         self._tallest = 1
@@ -77,13 +77,14 @@ class LayerGrid(Widget):
         """A head, one line per layer, and what was drawn from."""
         token, candidates = self.token, self.candidates
         if token is None or candidates is None:
-            return Content.styled(f"Its layers {self._hint}", self._style("dim"))
+            return Content.styled(f"Its layers were not looked at. {self.hint}".rstrip(), self._style("dim"))
         layers = range(len(candidates.posteriors))[self.top:self.top + self.rows]
         lines = [self._head(token, candidates), *(self._layer(token, candidates, layer) for layer in layers)]
         if self._mixture:
             lines.append(self._mix(token))
         if len(candidates.posteriors) == 1:
-            lines.append(Content.styled(f"The other layers {self._hint}", self._style("dim")))
+            text = f"The other layers were not looked at. {self.hint}".rstrip()
+            lines.append(Content.styled(text, self._style("dim")))
         return Content("\n").join(lines)
 
     def watch_token(self) -> None:
