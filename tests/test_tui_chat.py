@@ -157,7 +157,7 @@ def test_one_speed_for_one_reply(engine: FakeEngine, size: tuple[int, int]) -> N
 def test_what_looking_into_every_layer_costs_is_seen(engine: FakeEngine, size: tuple[int, int]) -> None:
     engine.enqueue(thoughtful())
     engine.enqueue([Started(1, 0, (1,), 0, 0.0), *(play for i in range(30) for play in (
-        token("x ", "thinking", i), lambda: time.sleep(0.05))), finished("", "x")])
+        token("x ", "thinking", i), lambda: time.sleep(0.05))), finished("", "x " * 30)])
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "a")

@@ -19,7 +19,7 @@ from ledlocal.evals.puzzle import Puzzle, puzzle_in
 from ledlocal.evals.task import Grade
 from ledlocal.models import DEMO
 from ledlocal.settings import Settings
-from ledlocal.values.errors import BadInput
+from ledlocal.values.errors import BadInput, EngineDied
 from ledlocal.values.events import Event, Finished, Started, Token
 from ledlocal.values.params import EngineOptions, Request
 from ledlocal.worker.client import Worker
@@ -146,12 +146,42 @@ def test_long_replies_are_read_by_keyboard() -> None:
         await pilot.press("ctrl+home")
         await until(pilot, lambda: "◆left" in screen_text(app))
         duel.sides[1].query_one(Input).value = "led d=4"
+        duel.sides[1].query_one(Input).focus()
+        await pilot.press("enter")
+        duel = await fought(app, pilot)
+        duel.sides[1].query_one(Input).value = "led d=99 k=0"  # what cannot be asked is not kept
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
         await pilot.press("f3")
         assert [side.words for side in (await fought(app, pilot)).sides] == ["standard", "led d=4"]
 
     drive(script, engine, (80, 24))
+
+
+def test_an_engine_that_dies_in_a_duel_says_so() -> None:
+    class Dying(TwoSides):
+        def generate(self, request: Request) -> Iterator[Event]:
+            if len(self.requests) == 2:
+                self.died = "the engine died (SIGKILL)"
+            for event in super().generate(request):
+                if self.died:
+                    raise EngineDied(self.died)
+                yield event
+
+    engine = Dying(reply("hello"), spoken("a"), spoken("b"))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "hi")
+        await pilot.press("f3")
+        words = "the engine died (SIGKILL); escape, and ctrl+r there loads the model again"
+        await until(pilot, lambda: shown(app, "#said") == words)
+        asked = len(engine.requests)
+        await pilot.press("ctrl+r")
+        assert shown(app, "#said") == words and len(engine.requests) == asked
+        await pilot.press("escape")
+        await until(pilot, lambda: "ctrl+r loads the model again" in shown(app, "#banner"))
+
+    drive(script, engine)
 
 
 def test_leaving_a_duel_ends_its_replies() -> None:

@@ -139,3 +139,19 @@ def test_what_looking_costs() -> None:
     watch.add(1, 8.0)
     watch.add(60, 9.0)
     assert watch.cost == "all 30.0 · forks 60.0 tokens/s"
+    watch.every_layer = True  # after the last token: the next reply is the first one of this way
+    watch.switch()
+    watch.begin()
+    watch.add(1, 10.0)
+    watch.add(29, 10.1)
+    assert watch.cost == ""
+    watch.end(30, 0.2)  # short, but whole: the engine's clock tells
+    assert watch.cost == "all 150.0 · forks 60.0 tokens/s"
+    watch.every_layer = False
+    watch.begin()
+    watch.add(10, 11.0)
+    watch.every_layer = True
+    watch.switch()
+    watch.add(30, 11.1)
+    watch.end(40, 0.2)  # of both ways: it tells neither
+    assert watch.cost == ""

@@ -135,13 +135,17 @@ def test_a_reply_can_be_looked_at_while_it_comes(engine: FakeEngine) -> None:
         assert shown(app, "#banner") == "it answers; ctrl+c stops it"
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, Inspector))
-        assert isinstance(app.screen, Inspector) and len(app.screen.tokens) == 3
-        assert app.screen.check_action("branch", ()) is False is app.screen.check_action("project", ())
+        inspector = app.screen
+        assert isinstance(inspector, Inspector) and len(inspector.tokens) == 3
+        assert inspector.check_action("branch", ()) is False is inspector.check_action("project", ())
         await pilot.press("escape", "f4")
         await until(pilot, lambda: isinstance(app.screen, SettingsDrawer))
-        await pilot.press("escape")
+        await pilot.press("escape", "f2")
+        await until(pilot, lambda: isinstance(app.screen, Inspector))
         held.gate.set()
         await until(pilot, lambda: not app.chat.busy)
+        await until(pilot, lambda: "7 shown" in shown(app, "#token") and "Yes" in screen_text(app))  # it grows, too
+        await until(pilot, lambda: "f fork" in screen_text(app).splitlines()[-1])
 
     drive(script, engine)
 

@@ -16,11 +16,14 @@ class Speed:
 
     tokens: int = 0
     seconds: float = 0.0
+    exact: bool = False
+    """Of a whole reply, by the engine's clock: short ones are enough, too."""
 
     @property
     def per_second(self) -> float | None:
         """None as long as they are too few to tell."""
-        return self.tokens / self.seconds if self.tokens >= ENOUGH[0] and self.seconds >= ENOUGH[1] else None
+        enough = self.tokens >= ENOUGH[0] and self.seconds >= (0.0 if self.exact else ENOUGH[1])
+        return self.tokens / self.seconds if enough and self.seconds else None
 
 
 class Watch:
@@ -32,7 +35,9 @@ class Watch:
         """At every thinking token, explored or not."""
         self._speeds = {False: Speed(), True: Speed()}
         self._measured = False
-        """Which of them is."""
+        """Which way the last tokens came."""
+        self._mixed = False
+        """The reply came both ways."""
         self._at: float | None = None
         """When the last tokens came; None: those that come next may be of both ways."""
 
@@ -45,18 +50,25 @@ class Watch:
         if self.every_layer == self._measured:
             self._speeds[not self.every_layer] = Speed()
         self.switch()
+        self._mixed = False
 
     def switch(self) -> None:
         """Tokens come another way from now on."""
-        self._measured, self._at = self.every_layer, None
-        self._speeds[self._measured] = Speed()
+        self._at, self._mixed = None, True
+        self._speeds[self.every_layer] = Speed()
 
     def add(self, tokens: int, at: float) -> None:
         """So many tokens that can be looked into came until `at`, in seconds; 0: others did."""
+        self._measured = self.every_layer
         if tokens and self._at is not None:
             speed = self._speeds[self._measured]
             speed.tokens, speed.seconds = speed.tokens + tokens, speed.seconds + at - self._at
         self._at = at if tokens else None
+
+    def end(self, tokens: int, seconds: float) -> None:
+        """A reply has ended that had so many tokens in that time, by the engine's clock."""
+        if not self._mixed:
+            self._speeds[self._measured] = Speed(tokens, seconds, exact=True)
 
     @property
     def cost(self) -> str:

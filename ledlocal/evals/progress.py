@@ -119,6 +119,11 @@ class Progress:
         elapsed = 0.0 if self._began is None else self._sampled_at - self._began
         return (self.total - self.done) * elapsed / new if new and elapsed else None
 
+    @property
+    def compared(self) -> int:
+        """Problems that are whole with every method."""
+        return sum(len(self._common(task)) for task in {name for name, *_ in self._counts})
+
     def _common(self, task: str) -> set[str]:
         """Problems that are whole with every method: other ones would make the methods look different."""
         return set.intersection(*(count.whole for (name, *_), count in self._counts.items() if name == task))
@@ -133,7 +138,8 @@ class Progress:
             speed = f"{count.tokens / elapsed:.0f}" if elapsed and new else "-"
             common = self._common(task)
             left = duration((count.total - count.done) * elapsed / new) if new else "-"
-            yield (task, method, f"{temperature:g}", f"{count.done}/{count.total}", _percent(count.pass_at_1(common)),
+            done = f"{count.done}/{count.total}".rjust(2 * len(str(count.total)) + 1)  # as wide as it will ever be
+            yield (task, method, f"{temperature:g}", done, _percent(count.pass_at_1(common)),
                    _percent(count.solved(common)), f"{count.thinking / count.done:.0f}" if count.done else "-",
                    str(count.truncated), speed, "" if complete or self._ended is not None else left)
 

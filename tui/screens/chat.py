@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from ledlocal.values.errors import BadInput, LedlocalError, OutOfResources
 from ledlocal.values.events import Token
 from ledlocal_tui.answering import look
 from ledlocal_tui.commands import KEYS, command_of
+from ledlocal_tui.feed import Feed
 from ledlocal_tui.messages import Submitted
 from ledlocal_tui.screens.inspector import Branch, Inspected, Inspector, first_fork
 from ledlocal_tui.screens.page import Page
@@ -69,7 +71,7 @@ class ChatScreen(Replying):
         if action == "layers":  # a trace of all of them has them anyhow
             return self.dialogue is None or self.dialogue.settings.detail != "all"
         if action == "go_on":
-            return not self.busy and not self.app.loads and bool(turns and turns[-1].ids)
+            return not self.busy and not self.app.loads and bool(turns and turns[-1].ids) and not self.full
         return True
 
     def on_key(self, event: Key) -> None:
@@ -171,9 +173,9 @@ class ChatScreen(Replying):
             self.looking.switch()
             self.watch_detail()
         self.show_status()
-        self.app.notify("every thinking token is looked into; once there is enough of both, its speed is shown beside "
-                        "the one without" if self.looking.every_layer else "only explored tokens are looked into",
-                        markup=False)
+        self.app.notify("every thinking token is looked into; once there are 20 tokens of both, its speed is shown "
+                        "beside the one without" if self.looking.every_layer else
+                        "only explored tokens are looked into", markup=False)
 
     async def action_again(self) -> None:
         """Answer the last message again; while no engine runs, load one."""
@@ -210,10 +212,13 @@ class ChatScreen(Replying):
         await self.app.push_screen(Inspector(list(map(self._inspected, views)), views.index(view), at), branch)
 
     def _inspected(self, view: TurnView) -> Inspected:
-        engine, request, tokens = self.app.engine, view.request, list(view.tokens)
-        if engine is None or request is None or self.busy:
-            return Inspected(tokens)
-        return Inspected(tokens, partial(look, engine, request, tokens))
+        tokens = list(view.tokens)
+
+        def ask() -> Callable[[int], Feed] | None:
+            engine, request = self.app.engine, view.request
+            return None if engine is None or request is None or self.busy else partial(look, engine, request, tokens)
+
+        return Inspected(tokens, view.tokens, ask)
 
     async def _branch(self, view: TurnView, tokens: tuple[Token, ...]) -> None:
         """Go on with another token; the conversation up to now stays in its file."""

@@ -30,8 +30,8 @@ TICK_S = 1 / 15
 
 
 class Duel(Once, Screen[tuple[str, str]]):
-    """Two sides, a field of settings above each, and one for the answer if it is known. Dismissed with what the fields
-    of settings say."""
+    """Two sides, a field of settings above each, and one for the answer if it is known. Dismissed with the settings
+    that were asked last."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "stop", "stop", priority=True),
@@ -100,11 +100,17 @@ class Duel(Once, Screen[tuple[str, str]]):
 
     def action_run(self) -> None:
         """Ask both."""
-        try:
-            requests = [self._ask(variant(self._settings, side.words), self._attempt) for side in self.sides]
-        except LedlocalError as error:
-            self._say(str(error))
+        if self._engine.died:
+            self._say(self._death)
             return
+        requests = []
+        for side in self.sides:
+            try:
+                requests.append(self._ask(variant(self._settings, side.words), self._attempt))
+            except LedlocalError as error:
+                self._say(f"{side.id}: {error}")
+                return
+        self._words = self.sides[0].words, self.sides[1].words
         self.action_stop()
         self._say("")
         self._judged = False
@@ -125,7 +131,7 @@ class Duel(Once, Screen[tuple[str, str]]):
     def action_leave(self) -> None:
         """Back to the conversation."""
         self.action_stop()
-        self.dismiss((self.sides[0].words, self.sides[1].words))
+        self.dismiss(self._words)
 
     def action_scroll(self, how: str) -> None:
         """Both texts."""
@@ -136,6 +142,10 @@ class Duel(Once, Screen[tuple[str, str]]):
         """To where the sides part."""
         for side in self.sides:
             side.show_parting()
+
+    @property
+    def _death(self) -> str:
+        return f"{self._engine.died}; escape, and ctrl+r there loads the model again"
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(safe_line(text))
@@ -150,9 +160,12 @@ class Duel(Once, Screen[tuple[str, str]]):
         if any(moved):
             common = common_prefix(left.text.tokens, right.text.tokens)
             lengths = [len(side.text.tokens) for side in self.sides]
-            parted = common < min(lengths) or (len({*lengths}) > 1 and left.ended and right.ended)
+            whole = all(side.finished is not None and side.finished.finish != "cancelled" for side in self.sides)
+            parted = common < min(lengths) or (len({*lengths}) > 1 and whole)
             for side, length in zip(self.sides, lengths, strict=True):
                 side.text.mark(common, common if parted and common < length else None)
+        if self._engine.died and any(side.failed for side in self.sides):
+            self._say(self._death)
         while not self._verdicts.empty():
             self._show_verdict(*self._verdicts.get())
         if not self._judged and left.finished and right.finished:

@@ -39,8 +39,15 @@ class Inspected:
 
     tokens: list[Token]
     """At least one; layers are put into those that are looked into."""
-    project: Callable[[int], Feed] | None = None
-    """Asks an engine for a token's layers; None where there is none, as for a recorded trace."""
+    source: Sequence[Token] = ()
+    """All that has come of it by now."""
+    ask: Callable[[], Callable[[int], Feed] | None] = lambda: None
+    """What asks an engine for a token's layers now; None where none can be asked, as for a recorded trace."""
+
+    @property
+    def project(self) -> Callable[[int], Feed] | None:
+        """What asks an engine for a token's layers, if anything can."""
+        return self.ask()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +218,8 @@ class Inspector(Once, Screen[Branch | None]):
 
     def action_project(self) -> None:
         """Have the token's layers looked at: its prefix is read again."""
-        if self.reply.project is not None and self._looking is None:
-            self._looking = self.reply, self.at, self.reply.project(self.at)
+        if (project := self.reply.project) is not None and self._looking is None:
+            self._looking = self.reply, self.at, project(self.at)
             self._say("looking ...")
 
     def action_branch(self) -> None:
@@ -225,7 +232,12 @@ class Inspector(Once, Screen[Branch | None]):
         self.dismiss(Branch(self._which, (*self.tokens[:self.at], other)))
 
     def _receive(self) -> None:
-        """Take the layers that were asked for."""
+        """Take the layers that were asked for, and what has come of a reply that is still on its way."""
+        if new := self.reply.source[len(self.tokens):]:
+            self.tokens.extend(new)
+            self.query_one(TokenText).extend(new)
+            self._describe()
+        self._offer()
         if self._looking is None:
             return
         reply, place, feed = self._looking
@@ -247,11 +259,15 @@ class Inspector(Once, Screen[Branch | None]):
         token = self.tokens[self.at]
         self.query_one(TokenText).cursor = self.at
         self.call_after_refresh(self._settle)
-        self.query_one("#token", Static).update(self.heading + "\n".join(described(token, len(self.tokens))))
+        self._describe()
         grid = self.query_one(LayerGrid)
         grid.hint, grid.token = self.hint, token
         if self._looking is None:
             self._say("")
+
+    def _describe(self) -> None:
+        words = described(self.tokens[self.at], len(self.tokens))
+        self.query_one("#token", Static).update(self.heading + "\n".join(words))
 
     def _settle(self) -> None:
         """Now it is known how much fits: scroll to the token's line, if it is not seen with what stands around it."""
@@ -259,6 +275,9 @@ class Inspector(Once, Screen[Branch | None]):
         around = min(CONTEXT, max(0, scroll.size.height - 1) // 2)
         line = self.query_one(TokenText).line_of(self.at)
         scroll.scroll_to_region(Region(0, line - around, 1, 2 * around + 1), animate=False)
+        self._offer()
+
+    def _offer(self) -> None:
         offered = tuple(self.check_action(action, ()) for action in ("layers", "project", "branch"))
         if offered != self._offered:  # the footer is made anew: the dearest part of a key
             self._offered = offered

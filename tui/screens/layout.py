@@ -118,6 +118,11 @@ class ChatLayout(Screen[None]):
             self.query_one(Status).show(self.dialogue, self.detail == "all", self.used)
 
     @property
+    def full(self) -> bool:
+        """The context has no room for another token."""
+        return self.dialogue is not None and (self.used or 0) >= self.dialogue.loaded.model.context
+
+    @property
     def used(self) -> int | None:
         """Tokens in the context; None where this session does not know."""
         if self.dialogue is None or (last := self.dialogue.last) is None:

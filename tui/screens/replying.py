@@ -123,6 +123,8 @@ class Replying(ChatLayout):
         if reply is not None:
             self._save()  # before anything is waited for
         now.tally.ended = True
+        if now.finished is not None:
+            self.looking.end(len(now.finished.ids) - now.finished.continued, now.finished.decode_s)
         self.show_progress(now.seconds, now.speed, now.thinking)
         await now.view.finish("cut short" if reply is None else reply.statistics())
         await self._agree(now.exchange)

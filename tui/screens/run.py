@@ -216,6 +216,8 @@ class RunScreen(Once, Screen[None]):
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
             parts.append(f"{progress.speed:.0f} tokens/s")
+        if not self.state.ended and progress.compared < len(self.state.reading.asked):
+            parts.append(f"pass@k of {progress.compared} whole problems")
         if progress.left_s:
             parts.append(f"{duration(progress.left_s)} left")
         if self.state.said:

@@ -103,6 +103,11 @@ class Duellist(Vertical):
         """Nothing more comes."""
         return self.feed is None or self.feed.ended
 
+    @property
+    def failed(self) -> bool:
+        """It ended without its engine."""
+        return self.feed is not None and self.feed.ended and self.feed.error is not None
+
     def cancel(self) -> None:
         """End its reply soon."""
         if self.feed is not None and not self.feed.ended:
