@@ -8,8 +8,8 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "ctrl+n", "ctrl+q", "f4", "f5", "f6", "escape", "f7",
-          "ctrl+g", "ctrl+r", "ctrl+l")
+_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "ctrl+g", "ctrl+n", "ctrl+q", "f4", "f5", "f6", "escape",
+          "f7", "ctrl+r", "ctrl+l")
 NARROW = 100
 """Columns below which there is no room for all."""
 
