@@ -30,7 +30,8 @@ from ledlocal.worker.client import Worker
 from ledlocal_tui.answering import look
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.feed import Feed
-from ledlocal_tui.screens.inspector import Inspector, described
+from ledlocal_tui.inspected import described
+from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.widgets.layer_grid import LayerGrid
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView

@@ -150,8 +150,7 @@ def test_a_reply_can_be_looked_at_while_it_comes(engine: FakeEngine) -> None:
     drive(script, engine)
 
 
-def test_a_key_does_not_wait_for_a_long_conversation(engine: FakeEngine, tmp_path: Path) -> None:
-    """Keys typed while it is laid out reach the prompt, and a message goes behind it."""
+def test_a_message_goes_behind_a_conversation_that_is_laid_out(engine: FakeEngine, tmp_path: Path) -> None:
     engine.enqueue(reply("new"))
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:

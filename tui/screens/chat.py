@@ -21,8 +21,9 @@ from ledlocal.values.events import Token
 from ledlocal_tui.answering import look
 from ledlocal_tui.commands import KEYS, command_of
 from ledlocal_tui.feed import Feed
+from ledlocal_tui.inspected import Branch, Inspected, first_fork
 from ledlocal_tui.messages import Submitted
-from ledlocal_tui.screens.inspector import Branch, Inspected, Inspector, first_fork
+from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.page import Page
 from ledlocal_tui.screens.replying import Replying
 from ledlocal_tui.widgets.prompt import Prompt

@@ -12,8 +12,9 @@ from textual.widgets import Footer, Static
 
 from ledlocal.safe_text import safe_line
 from ledlocal.values.events import Failed
+from ledlocal_tui.inspected import Inspected, first_fork
 from ledlocal_tui.run_state import Ended, LiveSample
-from ledlocal_tui.screens.inspector import Inspected, Inspector, first_fork
+from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.once import Once
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.growing import following

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledlocal.values.events import Token
-from ledlocal_tui.screens.inspector import Inspected, Inspector, first_fork
+from ledlocal_tui.inspected import Inspected, first_fork
+from ledlocal_tui.screens.inspector import Inspector
 
 
 class Recording(Inspector):
