@@ -19,8 +19,8 @@ from ledlocal.values.events import Loaded, Token
 from ledlocal.values.file_identity import file_identity
 from ledlocal.values.params import Request
 
-REMEMBERED = 100_000
-"""Tokens of replies that are kept as such, if they are of several: some hundred megabytes."""
+REMEMBERED = 30_000
+"""Tokens of replies that are kept as such, if they are of several; 1.3 kB each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,3 +274,14 @@ def test_notices_are_said_once(
     err = capsys.readouterr().err
     assert err.count("note: no thinking phase␛[2J\n") == 1
     assert err.count("note: a fresh prefill\n") == 1
+
+
+def test_tokens_of_the_oldest_replies_are_forgotten_first_and_the_last_reply_is_kept_whole(
+        engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledlocal.dialogue.REMEMBERED", 5)
+    chat = Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True))
+    for tokens in (2, 3, 7):
+        engine.enqueue([token(str(place)) for place in range(tokens)] + [finished("fine")])
+        chat.answer(chat.new("go on"))
+        kept = [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(len(chat.conversation.turns))]
+        assert kept == {2: [2], 3: [2, 3], 7: [0, 0, 7]}[tokens]
