@@ -139,11 +139,12 @@ class Dialogue:
 
     def cut(self, exchange: Exchange, request: Request | None, came: Sequence[Token]) -> None:
         """Keep what was said before an engine died or a terminal was closed: it can go on."""
-        turn = replace(exchange.turn, finish="cancelled")
-        said = exchange.said if request is None else _said(exchange, request, came)
-        if request is not None and said is not None:
-            turn = replace(_asked(turn, request), ids=said.ids, thinking=said.text("thinking"),
-                           answer=said.text("answer"))
+        turn, said = exchange.turn, exchange.said if request is None else _said(exchange, request, came)
+        if came or not turn.ids:  # else it is what it was before it was to go on
+            turn = replace(turn, finish="cancelled")
+            if request is not None and said is not None:
+                turn = replace(_asked(turn, request), ids=said.ids, thinking=said.text("thinking"),
+                               answer=said.text("answer"))
         if self._add(exchange.kept, turn, said):
             self.last = None
         with contextlib.suppress(OutOfResources):  # the first error is the one to tell
@@ -159,13 +160,22 @@ class Dialogue:
         if said is not None:
             self._said.pop((place, turn), None)
             self._said[place, turn] = said
-            while len(self._said) > 1 and sum(len(one.tokens) for one in self._said.values()) > REMEMBERED:
-                del self._said[next(iter(self._said))]
+            self._forget()
         return True
+
+    def _forget(self) -> None:
+        """Tokens beyond those that are remembered: first of what is in the conversation no more, then of its oldest
+        replies; never of its last one."""
+        known, here = self._said, set(enumerate(self.conversation.turns))
+        tokens = sum(len(said.tokens) for said in known.values())
+        for one in sorted(known, key=here.__contains__)[:-1]:
+            if tokens > REMEMBERED:
+                tokens -= len(known.pop(one).tokens)
 
     def start_over(self) -> None:
         """Forget the conversation; the next one is kept in a file of its own."""
         self.conversation = replace(self.conversation, turns=())
+        self._said.clear()
         self.attached, self.last = "", None
         self._leave_file()
 

@@ -11,12 +11,12 @@ import pytest
 from fake_engine import LOADED, FakeEngine, FakeTerminal, finished, reply, token
 
 from ledlocal.chat import Chat
-from ledlocal.conversation import Conversation
+from ledlocal.conversation import Conversation, Turn
 from ledlocal.keys import Typed
 from ledlocal.reply import receive
 from ledlocal.settings import Settings
 from ledlocal.terminal import Console
-from ledlocal.values.errors import BadInput, EngineDied
+from ledlocal.values.errors import BadInput, EngineDied, OutOfResources
 from ledlocal.values.events import Notice, Prefilled
 from ledlocal.values.params import Message, Request
 
@@ -285,3 +285,33 @@ def test_tokens_of_the_oldest_replies_are_forgotten_first_and_the_last_reply_is_
         chat.answer(chat.new("go on"))
         kept = [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(len(chat.conversation.turns))]
         assert kept == {2: [2], 3: [2, 3], 7: [0, 0, 7]}[tokens]
+
+
+def test_tokens_of_what_is_not_in_the_conversation_are_forgotten_first(
+        engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledlocal.dialogue.REMEMBERED", 5)
+    chat = Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True))
+    for tokens in (2, 3, 3):
+        engine.enqueue([token(str(place)) for place in range(tokens)] + [finished("fine")])
+    chat.answer(chat.new("a"))
+    chat.answer(chat.new("b"))
+    chat.answer(chat.repeated())
+    assert [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(2)] == [2, 3]
+    turns = chat.conversation.turns
+    chat.start_over()
+    chat.conversation = replace(chat.conversation, turns=turns)
+    assert chat.said(0) is None and chat.said(1) is None
+
+
+def test_an_answer_that_could_not_go_on_ends_as_before(engine: FakeEngine) -> None:
+    turn = Turn("q", "", "so far", "length", seed=5, method="led", ids=(7, 7))
+    chat = Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True), Conversation(turns=(turn,)))
+    engine.enqueue([OutOfResources("the context of 256 tokens is full")])
+    with pytest.raises(OutOfResources):
+        chat.answer(chat.continued())
+    assert chat.conversation.turns == (turn,)
+    engine.enqueue([token("on", "thinking"), EngineDied("dead")])
+    with pytest.raises(EngineDied):
+        chat.answer(chat.continued())
+    [turn] = chat.conversation.turns
+    assert (turn.finish, turn.ids, turn.thinking) == ("cancelled", (7, 7, 7), "so faron")
