@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -313,6 +314,29 @@ def test_every_tab_fits(size: tuple[int, int]) -> None:
                 assert max(map(len, shown(app, "#curve-text").splitlines())) < size[0]
 
     drive_screen(look, RunScreen(run, Path("r"), lambda key: True), size)
+
+
+def test_what_is_narrow_still_says_what_counts() -> None:
+    """The time left comes before what can be cut, and the speed of a sample whatever its problem is called."""
+    run = Scripted(Began())
+
+    async def look(app: Viewer, pilot: Pilot[Any]) -> None:
+        await pilot.press("2")
+        await pilot.pause(0.1)
+        run.news += under_way(4, KEY._replace(problem="a problem of a very long name", method="standard"))
+        await until(pilot, lambda: "1 under way" in shown(app, "#status"))
+        assert "pass@k" not in shown(app, "#status")
+        await pilot.pause(0.1)
+        run.news += whole_problem()
+        await until(pilot, lambda: " left · pass@k of 1 so far · r" in shown(app, "#status"))
+        await until(pilot, lambda: re.search(
+            r" t a problem of… +standard @ 0\.6  0  thinking +4 +2 +1 +\d\.\d\b", screen_text(app)))
+        run.news += under_way(4, KEY._replace(problem="1"))
+        await until(pilot, lambda: "t 1 " in screen_text(app))
+        await pilot.resize_terminal(120, 24)
+        await until(pilot, lambda: "t a problem of a very long name  standard" in screen_text(app))
+
+    drive_screen(look, RunScreen(run, Path("r"), lambda key: True), (80, 24))
 
 
 def test_curves_have_every_method_and_say_what_is_missing() -> None:

@@ -31,7 +31,7 @@ TICK_S = 0.25
 GOLD_MOST = 24
 """Characters of a known answer in the table."""
 RUNNING_HEAD = ("problem", "method", "#", "phase", "tokens", "explored", "changed", "/s")
-"""Short: everything is to be seen on 80 columns."""
+"""Short: everything is to be seen on 80 columns, but for the end of a long problem's name."""
 
 
 class Run(Protocol):
@@ -96,7 +96,7 @@ class RunScreen(Once, Screen[None]):
             with TabPane("1 Tasks", id="tasks"):
                 yield Sheet(id="task-sheet", opens=False)
             with TabPane("2 Running", id="running"):
-                yield Sheet(id="running-sheet")
+                yield Sheet(id="running-sheet", yields=0)
             with TabPane("3 Problems", id="problems"):
                 yield Sheet(id="problem-sheet")
             with TabPane("4 Curves", id="curves"), VerticalScroll():
@@ -216,10 +216,10 @@ class RunScreen(Once, Screen[None]):
             parts.append(f"{len(self.state.under_way)} under way")
         if progress.speed is not None:
             parts.append(f"{progress.speed:.0f} tokens/s")
-        if not self.state.ended and progress.compared < len(self.state.reading.asked):
-            parts.append(f"pass@k of {progress.compared} whole problems")
         if progress.left_s:
             parts.append(f"{duration(progress.left_s)} left")
+        if not self.state.ended and 0 < progress.compared < len(self.state.reading.asked):
+            parts.append(f"pass@k of {progress.compared} so far")
         if self.state.said:
             parts.append(self.state.said)
         parts.append(str(self._folder))  # the last: it may be long
@@ -238,6 +238,7 @@ class RunScreen(Once, Screen[None]):
 def _running(live: LiveSample) -> list[str]:
     """Cells of a sample that is under way."""
     tally, key = live.tally, live.key
+    speed = f"{live.speed:.1f}" if live.seconds >= 1 else "-"  # too short a time gives a number that needs much room
     return [f"{key.task} {key.problem}", f"{key.method} @ {key.temperature:g}", str(key.sample),
             live.tokens[-1].phase if live.tokens else "begins", str(tally.tokens), str(tally.explored),
-            str(tally.changed), f"{live.speed:.1f}"]
+            str(tally.changed), speed]

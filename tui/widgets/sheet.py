@@ -11,6 +11,8 @@ from textual.widgets import DataTable
 
 from ledlocal.safe_text import safe_line
 
+LEAST = 9
+"""Characters that a column which yields to others keeps."""
 RowName = TypeVar("RowName", bound="tuple[object, ...]")
 
 
@@ -19,10 +21,11 @@ class Sheet(DataTable[Text]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "open")]
 
-    def __init__(self, *, id: str, opens: bool = True) -> None:
-        """`opens`: the enter key does something."""
+    def __init__(self, *, id: str, opens: bool = True, yields: int | None = None) -> None:
+        """`opens`: the enter key does something; `yields`: a column of words that are cut where others need the room.
+        """
         super().__init__(id=id, cursor_type="row" if opens else "none")
-        self._opens = opens
+        self._opens, self._yields, self._room = opens, yields, LEAST
         self._shown: dict[str, Sequence[str]] = {}
         self._names: dict[str, tuple[object, ...]] = {}
         self._left = 0
@@ -49,6 +52,10 @@ class Sheet(DataTable[Text]):
             if pointed in self._shown:
                 self.move_cursor(row=self.get_row_index(pointed), animate=False, scroll=False)
         self._widen(rows.values())
+        if (cut := self._yields) is not None and self._room != (room := self._left_for(cut)):
+            self._room = room
+            for key, cells in self._shown.items():
+                self.update_cell(key, str(cut), self._cell(cut, cells[cut]), update_width=True)
         for name, cells in rows.items():
             key = str(name)
             before = self._shown.get(key)
@@ -69,8 +76,16 @@ class Sheet(DataTable[Text]):
                     for key, cells in self._shown.items() if i >= self._left else ():
                         self.update_cell(key, str(i), self._cell(i, cells[i]), update_width=True)
 
+    def _left_for(self, column: int) -> int:
+        """Characters for a column beside all others and a scrollbar."""
+        others = sum(self._widths) - self._widths[column] + 2 * self.cell_padding * len(self._widths)
+        return max(LEAST, self.size.width - 1 - others)
+
     def _cell(self, column: int, text: str) -> Text:
-        return Text(safe_line(text) if column < self._left else safe_line(text).rjust(self._widths[column]))
+        text = safe_line(text)
+        if column == self._yields and len(text) > self._room:
+            text = text[:self._room - 1].rstrip() + "…"
+        return Text(text if column < self._left else text.rjust(self._widths[column]))
 
     def name_of(self, key: str | None) -> tuple[object, ...] | None:
         """Of a row that was chosen."""
