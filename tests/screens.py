@@ -19,6 +19,7 @@ from ledlocal.reply import Engine
 from ledlocal.settings import Settings
 from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.viewer import Viewer
+from ledlocal_tui.widgets.prompt import Prompt
 
 WAIT_S = 10.0
 Script = Callable[[LedlocalApp, Pilot[Any]], Awaitable[None]]
@@ -67,7 +68,9 @@ async def until(pilot: Pilot[Any], true: Callable[[], object]) -> None:
 async def say(app: LedlocalApp, pilot: Pilot[Any], text: str) -> None:
     """Type a message and have it answered."""
     await pilot.press(*("space" if letter == " " else letter for letter in text), "enter")
-    await until(pilot, lambda: app.chat.answering is None)
+    taken = asyncio.Event()  # behind the message, which goes from the prompt to the chat
+    app.chat.query_one(Prompt).call_later(app.chat.call_later, taken.set)
+    await until(pilot, lambda: taken.is_set() and not app.chat.busy)
     await pilot.pause(0.1)
 
 
