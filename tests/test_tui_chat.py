@@ -28,7 +28,6 @@ from ledlocal_tui.screens.help import HelpScreen
 from ledlocal_tui.screens.inspector import Inspector
 from ledlocal_tui.screens.picker import Picker
 from ledlocal_tui.screens.settings import SettingsDrawer
-from ledlocal_tui.watch import Speed
 from ledlocal_tui.widgets.exploration import ExplorationPane
 from ledlocal_tui.widgets.prompt import Prompt
 from ledlocal_tui.widgets.strip import ExplorationStrip
@@ -161,7 +160,7 @@ def test_what_looking_into_every_layer_costs_is_seen(engine: FakeEngine, size: t
 
     async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
         await say(app, pilot, "a")
-        app.chat.looking._speeds[False] = Speed(100, 2.0)
+        app.chat.looking._known[False] = 50.0
         await pilot.press("ctrl+l", "b", "enter")
         await until(pilot, lambda: re.search(r"all \d+\.\d · forks 50\.0", screen_text(app)))
         await until(pilot, lambda: not app.chat.busy)

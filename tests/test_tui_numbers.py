@@ -116,7 +116,7 @@ def test_a_narrow_pane_has_no_speed_of_the_reply_before() -> None:
 
 def test_what_looking_costs() -> None:
     watch = Watch()
-    watch.begin()
+    watch.begin("A")
     for i in range(31):
         watch.add(4, i / 10)  # 40 per second; the first ones may be of another way
     assert watch.cost == "" and watch.detail("forks") == "forks"
@@ -130,28 +130,74 @@ def test_what_looking_costs() -> None:
     watch.add(0, 4.6)  # of the answer
     watch.add(50, 4.7)
     assert watch.cost == "all 20.0 · forks 40.0 tokens/s"
-    watch.begin()  # the next reply has no other to be compared with
+    watch.begin("A")
     watch.add(1, 5.0)
     watch.add(60, 7.0)
-    assert watch.cost == ""
+    assert watch.cost == "all 30.0 · forks 40.0 tokens/s"
     watch.every_layer = False  # between two replies
-    watch.begin()
+    watch.begin("A")
     watch.add(1, 8.0)
-    watch.add(60, 9.0)
+    watch.add(19, 8.1)
+    assert watch.cost == "all 30.0 · forks 40.0 tokens/s"  # until the new ones can tell
+    watch.add(41, 9.0)
     assert watch.cost == "all 30.0 · forks 60.0 tokens/s"
-    watch.every_layer = True  # after the last token: the next reply is the first one of this way
-    watch.switch()
-    watch.begin()
-    watch.add(1, 10.0)
-    watch.add(29, 10.1)
-    assert watch.cost == ""
-    watch.end(30, 0.2)  # short, but whole: the engine's clock tells
-    assert watch.cost == "all 150.0 · forks 60.0 tokens/s"
-    watch.every_layer = False
-    watch.begin()
-    watch.add(10, 11.0)
+
+
+def measured(watch: Watch, speed: float, at: float, thinking: int, answer: int = 0) -> float:
+    """A reply whose tokens come one by one; when it has ended."""
+    watch.begin("A")
+    for i in range(thinking + answer):
+        watch.add(int(i < thinking), at + i / speed)
+    return at + (thinking + answer) / speed
+
+
+def test_the_speed_of_a_thought_is_not_that_of_its_answer() -> None:
+    """The answer comes at the same speed both ways: all of a reply would say that looking costs little."""
+    watch = Watch()
+    at = measured(watch, 60, 0.0, 200, 100)
+    watch.end(300, 2.0)
     watch.every_layer = True
+    measured(watch, 20, at, 200, 100)
+    watch.end(300, 5.0)
+    assert watch.cost == "all 20.0 · forks 60.0 tokens/s"
+
+
+def test_short_replies_add_up() -> None:
+    watch = Watch()
+    at = 0.0
+    for speed in (200, 100, 200, 100, 100):  # 60 tokens in 0.3 s, 25 tokens in 0.24 s
+        assert watch.cost == ""
+        watch.every_layer = speed == 100
+        at = measured(watch, speed, at, 60 if speed == 200 else 25)
+    assert watch.cost == "all 100.0 · forks 200.0 tokens/s"
+
+
+def test_a_short_reply_is_told_of_at_its_end() -> None:
+    """And what came both ways in one reply tells neither."""
+    watch = Watch()
+    at = measured(watch, 1000, 0.0, 60)
+    watch.end(60, 0.1)
+    watch.every_layer = True
+    watch.switch()  # after the last token
+    at = measured(watch, 1000, at, 30)
+    watch.end(19, 0.1)
+    assert watch.cost == ""
+    watch.end(30, 0.2)
+    assert watch.cost == "all 150.0 · forks 600.0 tokens/s"
+    at = measured(watch, 1000, at, 30)
+    watch.every_layer = False
     watch.switch()
-    watch.add(30, 11.1)
-    watch.end(40, 0.2)  # of both ways: it tells neither
+    watch.end(40, 0.1)
+    assert watch.cost == "all 150.0 · forks 600.0 tokens/s"
+    measured(watch, 1000, at, 30)
+    assert watch.cost == "all 150.0 · forks 600.0 tokens/s"  # many replies later, too
+
+
+def test_another_model_or_settings_are_not_compared() -> None:
+    watch = Watch()
+    measured(watch, 60, 0.0, 200)
+    watch.every_layer = True
+    measured(watch, 20, 9.0, 200)
+    assert watch.cost == "all 20.0 · forks 60.0 tokens/s"
+    watch.begin("B")
     assert watch.cost == ""

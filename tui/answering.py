@@ -54,6 +54,15 @@ class Answering:
     def _everywhere(self) -> bool:
         return self.feed.request.answer.led.scope == "all"
 
+    @property
+    def looked_into(self) -> tuple[int, float]:
+        """Tokens that can be looked into of a reply that has ended, and their seconds: all of it by the engine's clock,
+        or the thought alone as it arrived."""
+        thought = sum(token.phase == "thinking" for token in self._came)
+        if thought == len(self._came) or self._everywhere:
+            return len(self._came), self.seconds
+        return thought, (self.feed.thought or 0.0) - (self.feed.began or 0.0)
+
     def keep(self, dialogue: Dialogue) -> Reply | None:
         """Make it a part of the dialogue; the reply, None if it did not come to its end."""
         request, end, self._kept = self.feed.request, self.finished, True

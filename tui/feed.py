@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from ledlocal.reply import Engine
 from ledlocal.values.errors import LedlocalError
-from ledlocal.values.events import Event, Started
+from ledlocal.values.events import Event, Started, Token
 from ledlocal.values.params import Request
 
 
@@ -22,6 +22,8 @@ class Feed:
         """What ended it early; to be looked at once it has ended."""
         self.began: float | None = None
         """When the prompt was read and tokens began to come, on the clock of time.monotonic."""
+        self.thought: float | None = None
+        """When the last token of the thought came."""
         self._engine = engine
         self._cancelled = self._answers_now = False
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -60,6 +62,8 @@ class Feed:
                         self._engine.cancel_sample(event.request, event.sample)
                     elif self._answers_now:
                         self._engine.answer_now()
+                elif isinstance(event, Token) and event.phase == "thinking":
+                    self.thought = time.monotonic()
                 self._events.put(event)
         except LedlocalError as error:
             self.error = error

@@ -174,8 +174,8 @@ class ChatScreen(Replying):
             self.looking.switch()
             self.watch_detail()
         self.show_status()
-        self.app.notify("every thinking token is looked into; once there are 20 tokens of both, its speed is shown "
-                        "beside the one without" if self.looking.every_layer else
+        self.app.notify("every thinking token is looked into; once there are 20 tokens and half a second of both, its "
+                        "speed is shown beside the one without" if self.looking.every_layer else
                         "only explored tokens are looked into", markup=False)
 
     async def action_again(self) -> None:

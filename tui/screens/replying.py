@@ -69,7 +69,7 @@ class Replying(ChatLayout):
                 return
             feed = Feed(self.app.engine, replace(request, detail=self.detail))
             view.request = view.request or feed.request
-            self.looking.begin()
+            self.looking.begin((self.dialogue.loaded.model, self.dialogue.loaded.tap, request.thinking, request.answer))
             self.answering = Answering(exchange, feed, view, self.looking)
             self.show_tally(self.answering.tally)
             self.say("")
@@ -124,7 +124,7 @@ class Replying(ChatLayout):
             self._save()  # before anything is waited for
         now.tally.ended = True
         if now.finished is not None:
-            self.looking.end(len(now.finished.ids) - now.finished.continued, now.finished.decode_s)
+            self.looking.end(*now.looked_into)
         self.show_progress(now.seconds, now.speed, now.thinking)
         await now.view.finish("cut short" if reply is None else reply.statistics())
         await self._agree(now.exchange)
