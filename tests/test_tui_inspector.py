@@ -18,6 +18,7 @@ from textual.containers import VerticalScroll
 from textual.events import MouseEvent, MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 from textual.widget import Widget
+from textual.widgets._footer import FooterKey
 
 from ledlocal.conversation import Conversation, Turn, read_conversation
 from ledlocal.models import DEMO
@@ -32,6 +33,7 @@ from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.inspected import described
 from ledlocal_tui.screens.inspector import Inspector
+from ledlocal_tui.widgets.keys import Keys
 from ledlocal_tui.widgets.layer_grid import LayerGrid
 from ledlocal_tui.widgets.token_text import TokenText
 from ledlocal_tui.widgets.turn import TurnView
@@ -356,6 +358,25 @@ def test_the_wheel_scrolls_the_text_and_the_token_stays_in_sight() -> None:
         await until(pilot, lambda: app.size.width == 60 and "Yes." in screen_text(app))
 
     drive(script, engine, (80, 24))
+
+
+@pytest.mark.parametrize("columns", [80, 120, 160])
+def test_no_key_is_cut(columns: int) -> None:
+    """Help, the ways out, and what there is room for; all of them have most to do where layers do not fit."""
+    engine = FakeEngine()
+    for _ in range(2):
+        engine.enqueue(many(replace(WIDE, depth=None), token("Yes.")))
+
+    async def script(app: LedlocalApp, pilot: Pilot[Any]) -> None:
+        await say(app, pilot, "first")
+        await inspect(app, pilot)
+        last = " ".join(screen_text(app).splitlines()[-1].split())
+        assert last.startswith("f1 help ^q quit esc back ")
+        assert ("s save" in last) == (columns > 80)
+        keys = [one for one in app.screen.query_one(Keys).children if isinstance(one, FooterKey)]
+        assert max(one.region.right for one in keys) <= columns
+
+    drive(script, engine, (columns, 24))
 
 
 def test_a_token_in_words() -> None:

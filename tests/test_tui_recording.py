@@ -90,7 +90,7 @@ def test_in_a_real_terminal(tmp_path: Path) -> None:
     command = f"cd {tmp_path} && {sys.executable} -P -m ledlocal trace two.jsonl --tui"
     with closing(Tmux(command, 80, 24, tmp_path)) as tmux:
         tmux.tell("set-option", "-s", "set-clipboard", "on")
-        shown = tmux.wait_for("c copy s save esc back ^q quit f1 help")
+        shown = tmux.wait_for("f1 help ^q quit esc back tab reply")
         assert "reply 1 of 2 · token 1 · 3 shown · wait · thinking" in shown
         assert "L12   ▅ 0.600   ▂ 0.200   H 0.560" in shown
         tmux.type("c")

@@ -21,6 +21,9 @@ class Inspected:
     ask: Callable[[], Callable[[int], Feed] | None] = lambda: None
     """What asks an engine for a token's layers now; None where none can be asked, as for a recorded trace."""
 
+    lost: Callable[[], str] = lambda: ""
+    """What the engine died of, if none can be asked since."""
+
     @property
     def project(self) -> Callable[[int], Feed] | None:
         """What asks an engine for a token's layers, if anything can."""

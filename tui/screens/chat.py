@@ -47,12 +47,16 @@ class ChatScreen(Replying):
         Binding("ctrl+t", "fold", "fold", priority=True),
         Binding("ctrl+o", "mark", "marks", priority=True),
         Binding("ctrl+l", "layers", "every layer", priority=True),
+        Binding("ctrl+r", "restart", "restart", priority=True),
         Binding("ctrl+r", "again", "again", priority=True),
         Binding("ctrl+g", "go_on", "go on", priority=True),
         Binding("ctrl+n", "start_over", "new", priority=True),
         Binding("f2", "screen.inspect", "inspect"),
         Binding("f3", "app.duel", "duel"),
     ]
+
+    _model: str | None = None
+    """Whose tokens are seen."""
 
     def on_mount(self) -> None:
         """Ready for a model."""
@@ -67,12 +71,14 @@ class ChatScreen(Replying):
             return not self.busy and self.dialogue is not None and bool(turns or self.dialogue.attached)
         if action == "again":
             return not self.busy and not self.app.loads and (bool(turns) or self.app.engine is None)
+        if action == "restart":
+            return not self.busy and not self.app.loads and self.app.engine is None
         if action in ("inspect", "mark"):
             return self.conversation.last_said is not None
         if action == "layers":  # a trace of all of them has them anyhow
             return self.dialogue is None or self.dialogue.settings.detail != "all"
         if action == "go_on":
-            return not self.busy and not self.app.loads and bool(turns and turns[-1].ids) and not self.full
+            return not self.busy and self.app.engine is not None and bool(turns and turns[-1].ids) and not self.full
         return True
 
     def on_key(self, event: Key) -> None:
@@ -87,11 +93,13 @@ class ChatScreen(Replying):
     async def begin(self, dialogue: Dialogue) -> None:
         """A model is loaded."""
         first, self.dialogue = self.dialogue is None, dialogue
+        another, self._model, self.lost = dialogue.model != self._model, dialogue.model, ""
         self.say("")
         if first:
             await self.show_conversation()
-        for place, view in enumerate(self.conversation.turns):
-            view.request = view.request if dialogue.said(place) else None  # another model can look at it no more
+        elif another:
+            for view in self.conversation.turns:
+                view.request = None  # it can be looked at no more: its tokens mean nothing to this model
         self.query_one(Prompt).placeholder = OF_THE_DEMO if Path(dialogue.loaded.model.path) == DEMO else PLACEHOLDER
         self.say_notices(*dialogue.loaded.notices)
         self.show_status()
@@ -109,10 +117,10 @@ class ChatScreen(Replying):
             self.say("")
             await self.show_conversation()
 
-    async def show_conversation(self) -> None:
-        """A view for every turn, in the place of those that are there."""
+    async def show_conversation(self, kept: int = 0) -> None:
+        """A view for every turn, in the place of those that are there, but for the first `kept`."""
         with self.changing():
-            await super().show_conversation()
+            await super().show_conversation(kept)
         self.refresh_bindings()
 
     @on(Submitted)
@@ -151,8 +159,8 @@ class ChatScreen(Replying):
         finally:
             dialogue.say = say
         self.show_status()
-        if dialogue.conversation.turns != before:
-            await self.show_conversation()
+        if (turns := dialogue.conversation.turns) != before:
+            await self.show_conversation(len(turns) if turns == before[:len(turns)] else 0)
         lines = "\n".join(said).splitlines()
         if len(lines) <= IN_THE_BANNER:
             self.say("\n".join(lines), passing=True)
@@ -181,12 +189,17 @@ class ChatScreen(Replying):
     async def action_again(self) -> None:
         """Answer the last message again; while no engine runs, load one."""
         if self.app.engine_lost():
-            self.say("loading ...")
-            self.app.load()
+            self.action_restart()
         elif self.dialogue is not None and self.dialogue.conversation.turns and not self.busy:
             with self.changing():
                 await self.conversation.turns[-1].remove()
                 await self.answer(self.dialogue.repeated())
+
+    def action_restart(self) -> None:
+        """Load the model again; why there is none stays in sight."""
+        self.say(f"{self.lost}\nloading ..." if self.lost else "loading ...")
+        self.app.load()
+        self.refresh_bindings()
 
     async def action_go_on(self) -> None:
         """Go on with the last answer where it was stopped."""
@@ -219,7 +232,7 @@ class ChatScreen(Replying):
             engine, request = self.app.engine, view.request
             return None if engine is None or request is None or self.busy else partial(look, engine, request, tokens)
 
-        return Inspected(tokens, view.tokens, ask)
+        return Inspected(tokens, view.tokens, ask, lambda: self.lost)
 
     async def _branch(self, view: TurnView, tokens: tuple[Token, ...]) -> None:
         """Go on with another token; the conversation up to now stays in its file."""

@@ -55,7 +55,7 @@ class HelpScreen(Once, ModalScreen[None]):
     @classmethod
     def of(cls, screen: Screen[Any]) -> Self:
         """The keys of a screen, and its own `legend` or the one of a reply's screens."""
-        bindings = sorted((binding for binding, _ in offered(screen)), key=lambda one: rank(one.key))
+        bindings = sorted((binding for binding, _ in offered(screen)), key=lambda one: rank(one.key, one.action))
         return cls([(screen.app.get_key_display(binding), binding.description) for binding in bindings],
                    getattr(screen, "legend", LEGEND))
 

@@ -15,7 +15,7 @@ from textual.containers import VerticalScroll
 from textual.geometry import Region
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ledlocal.safe_text import safe_line, safe_text
 from ledlocal.said import text_of
@@ -25,10 +25,13 @@ from ledlocal.values.events import Phase, Token
 from ledlocal_tui.feed import Feed
 from ledlocal_tui.inspected import Branch, Inspected, described, first_fork
 from ledlocal_tui.screens.once import Once
+from ledlocal_tui.widgets.keys import Keys
 from ledlocal_tui.widgets.layer_grid import LayerGrid
 from ledlocal_tui.widgets.token_text import TokenText
 
 TICK_S = 1 / 15
+ALL_KEYS = 150
+"""Columns that they take with room between them."""
 CONTEXT = 3
 """Lines that are seen above and below the token's, if there is room."""
 
@@ -66,6 +69,8 @@ class Inspector(Once, Screen[Branch | None]):
         self._replies, self._which = replies, which
         self._first = at
         self._looking: tuple[Inspected, int, Feed] | None = None
+        self._lost = ""
+        """What was said of an engine that died."""
         self._offered: tuple[bool | None, ...] = ()
         """Which of the keys that come and go are there."""
 
@@ -75,7 +80,7 @@ class Inspector(Once, Screen[Branch | None]):
         yield Static("", id="token", markup=False)
         yield LayerGrid()
         yield Static("", id="said", markup=False)
-        yield Footer(compact=True, show_command_palette=False)  # else 80 columns are too few for the keys
+        yield Keys(ALL_KEYS)
 
     @property
     def hint(self) -> str:
@@ -211,6 +216,9 @@ class Inspector(Once, Screen[Branch | None]):
             self.query_one(TokenText).extend(new)
             self._describe()
         self._offer()
+        if (lost := self.reply.lost()) != self._lost:
+            self._lost = lost
+            self._say(safe_line(lost))
         if self._looking is None:
             return
         reply, place, feed = self._looking
@@ -255,6 +263,9 @@ class Inspector(Once, Screen[Branch | None]):
         if offered != self._offered:  # the footer is made anew: the dearest part of a key
             self._offered = offered
             self.refresh_bindings()
+            grid = self.query_one(LayerGrid)
+            grid.hint = self.hint
+            grid.refresh()
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Static).update(text)

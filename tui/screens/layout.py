@@ -70,14 +70,16 @@ class ChatLayout(Screen[None]):
         """Which tokens are looked into."""
         return self.looking.detail(self.dialogue.settings.detail if self.dialogue else "forks")
 
-    async def show_conversation(self) -> None:
-        """A view for every turn, in the place of those that are there."""
+    async def show_conversation(self, kept: int = 0) -> None:
+        """A view for every turn, in the place of those that are there, but for the first `kept`."""
         assert self.dialogue is not None
         dialogue = self.dialogue
-        await self.conversation.show_turns((turn, dialogue.said(place)) for place, turn in
-                                           enumerate(dialogue.conversation.turns))
-        place, last = len(dialogue.conversation.turns) - 1, dialogue.last
-        said = dialogue.said(place) if place >= 0 else None
+        turns = dialogue.conversation.turns
+        await self.conversation.show_turns(
+            [(turn, dialogue.said(place)) for place, turn in enumerate(turns)][kept:], kept)
+        last, said = dialogue.last, None
+        if turns:  # a view may remember more than the dialogue does
+            said = dialogue.said(len(turns) - 1) or self.conversation.turns[-1].said
         self.show_tally(None if said is None else said_in_all(said))
         if said is not None and last is not None:
             self.show_progress(last.finished.decode_s, last.finished.tokens_per_s or 0.0, False)

@@ -25,6 +25,8 @@ class Replying(ChatLayout):
     """Asks for replies, shows them while they come, and makes them a part of the dialogue."""
 
     answering: reactive[Answering | None] = reactive(None, bindings=True)
+    lost = ""
+    """What the engine died of, while none runs."""
     _changing = False
 
     def on_mount(self) -> None:
@@ -69,6 +71,7 @@ class Replying(ChatLayout):
                 return
             feed = Feed(self.app.engine, replace(request, detail=self.detail))
             view.request = view.request or feed.request
+            view.begin()
             self.looking.begin((self.dialogue.loaded.model, self.dialogue.loaded.tap, request.thinking, request.answer))
             self.answering = Answering(exchange, feed, view, self.looking)
             self.show_tally(self.answering.tally)
@@ -97,7 +100,10 @@ class Replying(ChatLayout):
         tokens = now.take(events)
         self._record(tokens)
         if tokens or now.finished:
+            first = not now.view.tokens
             await self.conversation.extend(now.view, tokens)
+            if first:  # from now on it can be inspected
+                self.refresh_bindings()
             self.show_progress(now.seconds, now.speed, now.thinking)
             self.show_status()
         if ended and not events:
@@ -167,6 +173,7 @@ class Replying(ChatLayout):
     def _failed(self, error: LedlocalError) -> None:
         if isinstance(error, EngineDied):
             self.app.drop_engine()
+            self.lost = str(error)
             self.say(f"{error}\nthe conversation is kept; ctrl+r loads the model again")
         else:
             self.say(str(error))

@@ -64,9 +64,9 @@ class ConversationView(VerticalScroll, Growing):
         """So does what is pasted."""
         self.screen.query_one(Prompt).take(event.text)
 
-    async def show_turns(self, turns: Iterable[tuple[Turn, Said | None]]) -> None:
-        """A view for each, in the place of those that are there."""
-        await self.query(TurnView).remove()
+    async def show_turns(self, turns: Iterable[tuple[Turn, Said | None]], kept: int = 0) -> None:
+        """A view for each, in the place of those that are there, but for the first `kept`."""
+        await self.cut(kept)
         await self.query_one(Turns).mount(*(TurnView(turn, said) for turn, said in turns))  # laid out once
         self.scroll_end(animate=False)
 
@@ -93,8 +93,7 @@ class ConversationView(VerticalScroll, Growing):
 
     async def cut(self, place: int) -> None:
         """Without the view of a turn, and all behind it."""
-        for old in self.turns[place:]:
-            await old.remove()
+        await self.query_one(Turns).remove_children(self.turns[place:])
 
     def fold(self) -> None:
         """Fold every thought, or unfold them if all are."""

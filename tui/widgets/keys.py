@@ -8,22 +8,28 @@ from textual.events import Resize
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
-_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "ctrl+g", "ctrl+n", "ctrl+q", "f4", "f5", "f6", "escape",
-          "f7", "ctrl+r", "ctrl+l")
+_FIRST = ("f1", "ctrl+c", "ctrl+e", "f2", "i", "f3", "d", "restart", "ctrl+g", "ctrl+n", "ctrl+q", "f4", "f5", "f6",
+          "escape", "f7", "ctrl+r", "ctrl+l")
+"""Keys, or an action in the place of its key."""
 NARROW = 100
-"""Columns below which there is no room for all."""
+"""Columns below which there is no room for all of the chat."""
 
 
 class Keys(Footer):
     """Function keys come first, help before all, or letters that do the same where they are keys; and the way out.
     What finds no room is to be found in the help."""
 
+    def __init__(self, narrow: int = NARROW) -> None:
+        """`narrow`: columns below which there is no room for all."""
+        super().__init__()
+        self._narrow = narrow
+
     def compose(self) -> ComposeResult:
         """Textual's, in our order, as many as there is room for."""
         keys = [one for one in super().compose() if isinstance(one, FooterKey)]  # we have no groups of keys
         palette = [one for one in keys if one.has_class("-command-palette")]
         room = self.app.size.width - sum(self._width(one) + 1 for one in palette)
-        for key in sorted((one for one in keys if one not in palette), key=lambda one: rank(one.key)):
+        for key in sorted((one for one in keys if one not in palette), key=lambda one: rank(one.key, one.action)):
             if (width := self._width(key)) <= room:
                 room -= width
                 yield key
@@ -35,11 +41,11 @@ class Keys(Footer):
 
     def on_resize(self, event: Resize) -> None:
         """Closer together in a narrow terminal, and without the palette, which has the same again."""
-        self.compact = event.size.width < NARROW
+        self.compact = event.size.width < self._narrow
         self.show_command_palette = not self.compact
         self.call_after_refresh(self.recompose)
 
 
-def rank(key: str) -> int:
+def rank(key: str, action: str) -> int:
     """Which key comes first."""
-    return _FIRST.index(key) if key in _FIRST else len(_FIRST)
+    return next((i for i, one in enumerate(_FIRST) if one in (key, action)), len(_FIRST))

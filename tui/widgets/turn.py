@@ -61,6 +61,16 @@ class TurnView(Vertical, Growing):
         """What it says in the end."""
         return self.query_one(Answer)
 
+    @property
+    def said(self) -> Said | None:
+        """The answer token by token; None if it was read from a file, or is another model's."""
+        request, turn = self.request, self.turn
+        return None if request is None else Said(request, tuple(self.tokens), turn.thinking, turn.answer)
+
+    def begin(self) -> None:
+        """The answer comes, or goes on."""
+        self.query_one(".end", Static).update("")
+
     async def extend(self, tokens: Sequence[Token]) -> None:
         """Show more tokens of the reply."""
         self.tokens += tokens
