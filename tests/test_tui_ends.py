@@ -112,7 +112,7 @@ def test_a_reply_is_inspected_from_its_first_token_on(engine: FakeEngine) -> Non
         assert "l looks at them." not in screen_text(app)
         held.gate.set()
         await until(pilot, lambda: "Its layers were not looked at. l looks at them." in screen_text(app))
-        assert "l look " in footer(app)
+        await until(pilot, lambda: "l look " in footer(app))
 
     drive(script, engine)
 
