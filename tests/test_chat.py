@@ -276,31 +276,46 @@ def test_notices_are_said_once(
     assert err.count("note: a fresh prefill\n") == 1
 
 
+@pytest.fixture
+def forgetful(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Chat:
+    """It remembers five tokens."""
+    monkeypatch.setattr("ledlocal.dialogue.REMEMBERED", 5)
+    return Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True))
+
+
+def remembered(chat: Chat) -> list[int]:
+    """Tokens of each turn's reply."""
+    return [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(len(chat.conversation.turns))]
+
+
+def speaks(engine: FakeEngine, tokens: int) -> None:
+    engine.enqueue([token(str(place)) for place in range(tokens)] + [finished("fine")])
+
+
 def test_tokens_of_the_oldest_replies_are_forgotten_first_and_the_last_reply_is_kept_whole(
-        engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledlocal.dialogue.REMEMBERED", 5)
-    chat = Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True))
-    for tokens in (2, 3, 7):
-        engine.enqueue([token(str(place)) for place in range(tokens)] + [finished("fine")])
-        chat.answer(chat.new("go on"))
-        kept = [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(len(chat.conversation.turns))]
-        assert kept == {2: [2], 3: [2, 3], 7: [0, 0, 7]}[tokens]
+        engine: FakeEngine, forgetful: Chat) -> None:
+    for tokens, expected in ((2, [2]), (3, [2, 3]), (7, [0, 0, 7])):
+        speaks(engine, tokens)
+        forgetful.answer(forgetful.new("go on"))
+        assert remembered(forgetful) == expected
 
 
-def test_tokens_of_what_is_not_in_the_conversation_are_forgotten_first(
-        engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledlocal.dialogue.REMEMBERED", 5)
-    chat = Chat(lambda _model: engine, Settings(seed=41), Console(quiet=True))
+def test_tokens_of_what_is_not_in_the_conversation_are_forgotten_first(engine: FakeEngine, forgetful: Chat) -> None:
     for tokens in (2, 3, 3):
-        engine.enqueue([token(str(place)) for place in range(tokens)] + [finished("fine")])
-    chat.answer(chat.new("a"))
-    chat.answer(chat.new("b"))
-    chat.answer(chat.repeated())
-    assert [len(said.tokens) if (said := chat.said(place)) else 0 for place in range(2)] == [2, 3]
-    turns = chat.conversation.turns
-    chat.start_over()
-    chat.conversation = replace(chat.conversation, turns=turns)
-    assert chat.said(0) is None and chat.said(1) is None
+        speaks(engine, tokens)
+    forgetful.answer(forgetful.new("a"))
+    forgetful.answer(forgetful.new("b"))
+    forgetful.answer(forgetful.repeated())
+    assert remembered(forgetful) == [2, 3]
+
+
+def test_a_conversation_that_is_over_leaves_no_tokens(engine: FakeEngine, forgetful: Chat) -> None:
+    speaks(engine, 2)
+    forgetful.answer(forgetful.new("a"))
+    turns = forgetful.conversation.turns
+    forgetful.start_over()
+    forgetful.conversation = replace(forgetful.conversation, turns=turns)
+    assert remembered(forgetful) == [0]
 
 
 def test_an_answer_that_could_not_go_on_ends_as_before(engine: FakeEngine) -> None:
