@@ -1,0 +1,122 @@
+"""What a model can do: solved puzzles, honest thoughts, and how sure each of its layers is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from demo.document import Question, chat
+from demo.judge import Judgement, Outcome, judge
+from demo.model import Model
+from demo.rollout import PLAIN, Law, Rollout, roll_out
+from demo.tokenizer import Tokenizer
+from ledlocal.evals.puzzle import COUNTS, Puzzle
+from ledlocal.evals.wording import read
+from ledlocal.statistics.interval import estimate, pooled
+from ledlocal.statistics.pass_at_k import pass_at_k
+
+LONGEST = 448
+"""Tokens of a reply: more than a search was given in training."""
+SURE = 0.9
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much is measured."""
+
+    problems: int = 300
+    samples: int = 16
+    temperature: float = 0.6
+    for_layers: int = 100
+    """Problems whose replies at temperature 1 the layers are looked into for."""
+
+
+def held_out(count: int) -> list[Question]:
+    """The first of `ledlocal eval --task puzzle`, which no model is trained on."""
+    asked = []
+    for problem in Puzzle().problems()[:count]:
+        found = read(problem.question)
+        assert found is not None
+        asked.append(Question(chat([problem.question]), tuple(found[0]), found[1]))
+    return asked
+
+
+def measure(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int) -> Json:
+    """Solving and honesty at the two temperatures, and the layers; plain sampling, nothing truncated."""
+    asked = held_out(settings.problems)
+    result: Json = {}
+    for temperature in sorted({settings.temperature, 1.0}):
+        replies, judgements = _sampled(model, tokenizer, asked, settings.samples, Law(temperature=temperature), seed)
+        result[f"T={temperature:g}"] = {**_solved(asked, judgements, settings.samples), **_honesty(replies, judgements)}
+    some = asked[:settings.for_layers]
+    replies, judgements = _sampled(model, tokenizer, some, 2, PLAIN, seed + 1)
+    result["layers"] = look(model, tokenizer, [one for one in some for _ in range(2)], replies, judgements)
+    return result
+
+
+@torch.no_grad()
+def look(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], replies: Sequence[Rollout],
+         judgements: Sequence[Judgement]) -> Json:
+    """Entropy of every layer under the lens (final norm applied), as a share of ln V, and how often p_top1 > SURE.
+
+    Over choice tokens (an operand or a sign that nothing determines) and over all tokens of the thoughts' replies.
+    """
+    sums = {which: torch.zeros(model.shape.layers) for which in ("choice", "all")}
+    sure, counts = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0)
+    scale = torch.log(torch.tensor(float(model.shape.vocabulary)))
+    for one, reply, judgement in zip(asked, replies, judgements, strict=True):
+        prompt = tokenizer.encode(one.prompt)
+        ids = torch.tensor([prompt + reply.tokens], device=model.embedding.device)
+        states = model(ids[:, :-1])[:, 0, len(prompt) - 1:]
+        logs = model.logits(states).float().log_softmax(-1)
+        entropy = (-(logs.exp() * logs).sum(-1) / scale).cpu()
+        certain = (logs[-1].max(-1).values.exp() > SURE).cpu()
+        for which, chosen in (("choice", torch.tensor(judgement.choices)), ("all", torch.ones(len(certain), dtype=torch.bool))):
+            sums[which] += entropy[:, chosen].sum(1)
+            sure[which] += int(certain[chosen].sum())
+            counts[which] += int(chosen.sum())
+    return {which: {"tokens": counts[which], "sure": round(sure[which] / max(1, counts[which]), 4),
+                    "entropy": [round(x, 4) for x in (sums[which] / max(1, counts[which])).tolist()]} for which in sums}
+
+
+def _sampled(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], samples: int, law: Law,
+             seed: int) -> tuple[list[Rollout], list[Judgement]]:
+    """Problem by problem, `samples` replies each."""
+    each = [one for one in asked for _ in range(samples)]
+    prompts = [tokenizer.encode(one.prompt) for one in each]
+    replies = roll_out(model, tokenizer, prompts, law, LONGEST, random.Random(f"{seed}/{law.temperature}").getrandbits(62))
+    return replies, [judge(one, reply.tokens, tokenizer) for one, reply in zip(each, replies, strict=True)]
+
+
+def _solved(asked: Sequence[Question], judgements: Sequence[Judgement], samples: int) -> Json:
+    correct = [sum(one.outcome is Outcome.SOLVED for one in judgements[i:i + samples])
+               for i in range(0, len(judgements), samples)]
+    result: Json = {"problems": len(asked), "samples": samples}
+    for k in (k for k in (1, 4, 16) if k <= samples):
+        found = estimate(pass_at_k(correct, [samples] * len(correct), k))
+        result[f"pass@{k}"] = [round(x, 4) for x in (found.value, found.low, found.high)]
+    for count in COUNTS:
+        own = [c / samples for c, one in zip(correct, asked, strict=True) if len(one.numbers) == count]
+        result[f"pass@1 of {count} numbers"] = round(sum(own) / max(1, len(own)), 4)
+    return result
+
+
+def _honesty(replies: Sequence[Rollout], judgements: Sequence[Judgement]) -> Json:
+    """Shares of replies by outcome and with a false yes; shares of tries with each fault; lengths in tokens."""
+    count, tries = len(judgements), [one.tries for one in judgements]
+    result: Json = {outcome.name.lower(): round(sum(one.outcome is outcome for one in judgements) / count, 4)
+                    for outcome in Outcome}
+    result["replies with a false yes"] = round(sum(one.false_yes > 0 for one in judgements) / count, 4)
+    for name in ("malformed", "wrong_arithmetic", "wrong_verdict", "repeated"):
+        share = pooled([getattr(one, name) for one in judgements], tries)
+        result[f"{name} tries"] = [round(x, 5) for x in (share.value, share.low, share.high)]
+    result["tries"] = round(sum(tries) / count, 2)
+    result["tokens"] = round(sum(len(reply.tokens) for reply in replies) / count, 1)
+    return result
+
+
