@@ -18,8 +18,11 @@ from demo.tokenizer import Tokenizer
 
 PROMPTS = 60
 _LONGEST = 384
-TEXTS = ("Use 3, 7 and 12 to make 33.", "Größe? 你好 🙂", "a\r\nb\n\n  c\t d", "it's we'll 12345 007", "<|im_start|>user\nHi<|im_end|>\n",
-         "<think>\n12*3=36,36-7=29 no\n</think>\n\n(3*7)+12=33<|im_end|>", "  leading and trailing  ", "١٢٣ ½ x²", "", "\0\x7f")
+TEXTS = (
+    "Use 3, 7 and 12 to make 33.", "Größe? 你好 🙂", "a\r\nb\n\n  c\t d", "it's we'll 12345 007",
+    "<|im_start|>user\nHi<|im_end|>\n", "<think>\n12*3=36,36-7=29 no\n</think>\n\n(3*7)+12=33<|im_end|>",
+    "  leading and trailing  ", "١٢٣ ½ x²", "", "\0\x7f",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ from ledlocal.evals.wording import word
 
 THINK, END_THINK, TURN, END_TURN = "<think>", "</think>", "<|im_start|>", "<|im_end|>"
 GAVE_UP = "I did not find it."
-AGAIN = ("Try again.", "try again", "Try again", "Again.", "again", "Again", "Another way?", "Try once more.", "Once more, please.",
-         "Please try again.", "Keep trying.", "Give it another try.", "One more time.", "Are you sure? Try again.", "Go on.",
-         "Think again.", "Do it again.", "Can you try again?", "Another solution?", "Show me another way.")
+AGAIN = (
+    "Try again.", "try again", "Try again", "Again.", "again", "Again", "Another way?", "Try once more.",
+    "Once more, please.", "Please try again.", "Keep trying.", "Give it another try.", "One more time.",
+    "Are you sure? Try again.", "Go on.", "Think again.", "Do it again.", "Can you try again?", "Another solution?",
+    "Show me another way.",
+)
 _REMARKS, _AGAIN, _LATER, _IMPOSSIBLE = 0.06, 0.06, 0.15, 0.03
-"""Shares of what is no puzzle, of a second go at one, of puzzles later in a conversation, and of targets drawn blindly."""
+"""Shares: what is no puzzle, a second go at one, puzzles later in a conversation, targets drawn blindly."""
 
 
 @dataclass(frozen=True, slots=True)

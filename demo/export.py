@@ -8,9 +8,9 @@ import gguf
 import numpy as np
 from torch import Tensor
 
+from demo.document import END_TURN
 from demo.model import Model
 from demo.tokenizer import CONTROL, END_OF_TEXT, USER_DEFINED, Tokenizer
-from demo.document import END_TURN
 
 TEMPLATE = ("{%- for message in messages -%}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] "
             "+ '<|im_end|>' + '\\n' }}{%- endfor -%}{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}"
@@ -53,7 +53,8 @@ def tensors(model: Model) -> dict[str, Tensor]:
     layers = {"attn_norm": model.attention_norm, "ffn_norm": model.feed_forward_norm, "attn_q_norm": model.query_norm,
               "attn_k_norm": model.key_norm, "attn_q": model.query, "attn_k": model.key, "attn_v": model.value,
               "attn_output": model.output, "ffn_gate": model.gate, "ffn_up": model.up, "ffn_down": model.down}
-    return named | {f"blk.{i}.{name}.weight": stacked[i] for i in range(model.shape.layers) for name, stacked in layers.items()}
+    return named | {f"blk.{i}.{name}.weight": stacked[i]
+                    for i in range(model.shape.layers) for name, stacked in layers.items()}
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
@@ -62,7 +63,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("llama-bpe")
     writer.add_token_list(list(tokenizer.tokens))
-    writer.add_token_types([kinds.NORMAL] * normal + [kinds.CONTROL] * len(CONTROL) + [kinds.USER_DEFINED] * len(USER_DEFINED))
+    writer.add_token_types([kinds.NORMAL] * normal + [kinds.CONTROL] * len(CONTROL)
+                           + [kinds.USER_DEFINED] * len(USER_DEFINED))
     writer.add_token_merges([f"{a} {b}" for a, b in tokenizer.merges])
     writer.add_eos_token_id(tokenizer.id(END_TURN))
     writer.add_pad_token_id(tokenizer.id(END_OF_TEXT))

@@ -96,7 +96,7 @@ def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, fol
 
 
 def schedule(iteration: int, settings: Settings, seconds: float) -> float:
-    """Scale of the learning rate: up, flat, and down to a tenth, by iterations or by the clock, whichever is further."""
+    """Scale of the learning rate: up, flat, down to a tenth, by iterations or by the clock, whichever is further."""
     done = max(iteration / settings.iterations, seconds / (60 * settings.minutes) if settings.minutes else 0.0)
     return min(1.0, (iteration + 1) / _WARM_UP, 0.1 + 0.9 * (1 - done) / _DECAY)
 
@@ -156,11 +156,11 @@ def _optimize(model: Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimiz
         now = logits.log_softmax(-1).gather(1, ids[:, 1:][learnt][:, None])[:, 0]
         before = torch.tensor([p for row in some for p in row.log_probabilities], device=device)
         advantages = torch.tensor([a for row in some for a in row.advantages], device=device)
-        (-objective(now, before, advantages).sum() / total).backward()
+        torch.autograd.backward(-objective(now, before, advantages).sum() / total)
         clipped += int((((now - before).exp() - 1).abs() > _CLIP_LOW).sum())
     talk = sft.batch_of([sft.encoded(tokenizer, small_talk(rng)) for _ in range(_SMALL_TALK)], tokenizer)
     loss = sft.loss_of(model, talk.ids.to(device), talk.learnt.to(device)) / int(talk.learnt.sum())
-    (_SMALL_TALK_WEIGHT * loss).backward()
+    torch.autograd.backward(_SMALL_TALK_WEIGHT * loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -76,7 +76,7 @@ def look(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], replies:
         logs = model.logits(states).float().log_softmax(-1)
         entropy = (-(logs.exp() * logs).sum(-1) / scale).cpu()
         certain = (logs[-1].max(-1).values.exp() > SURE).cpu()
-        for which, chosen in (("choice", torch.tensor(judgement.choices)), ("all", torch.ones(len(certain), dtype=torch.bool))):
+        for which, chosen in (("choice", torch.tensor(judgement.choices)), ("all", torch.ones_like(certain))):
             sums[which] += entropy[:, chosen].sum(1)
             sure[which] += int(certain[chosen].sum())
             counts[which] += int(chosen.sum())
@@ -89,7 +89,8 @@ def _sampled(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], samp
     """Problem by problem, `samples` replies each."""
     each = [one for one in asked for _ in range(samples)]
     prompts = [tokenizer.encode(one.prompt) for one in each]
-    replies = roll_out(model, tokenizer, prompts, law, LONGEST, random.Random(f"{seed}/{law.temperature}").getrandbits(62))
+    drawn = random.Random(f"{seed}/{law.temperature}").getrandbits(62)
+    replies = roll_out(model, tokenizer, prompts, law, LONGEST, drawn)
     return replies, [judge(one, reply.tokens, tokenizer) for one, reply in zip(each, replies, strict=True)]
 
 

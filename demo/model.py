@@ -80,7 +80,7 @@ class Model(nn.Module):
         return [self.query, self.key, self.value, self.output, self.gate, self.up, self.down]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The residual stream after every layer, (layers, rows, tokens, width), of rows that begin at their first token.
+        """The residual stream after every layer, (layers, rows, tokens, width), of rows padded on the right.
 
         `ids` (rows, tokens); what follows a row's end may be anything.
         """
@@ -116,7 +116,8 @@ class Model(nn.Module):
         size = (self.shape.layers, rows, self.shape.kv_heads, places, self.shape.head)
         return Cache(torch.zeros(size, device=filled.device), torch.zeros(size, device=filled.device), filled)
 
-    def _layers(self, ids: Tensor, turn: tuple[Tensor, Tensor], cache: Cache | None, mask: Tensor | None) -> list[Tensor]:
+    def _layers(self, ids: Tensor, turn: tuple[Tensor, Tensor], cache: Cache | None,
+                mask: Tensor | None) -> list[Tensor]:
         weights = zip(*(weight.unbind(0) for weight in (
             *self.matrices, self.attention_norm, self.feed_forward_norm, self.query_norm, self.key_norm)), strict=True)
         x, states = F.embedding(ids, self.embedding), []
@@ -156,7 +157,8 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     rows, heads, tokens, _ = q.shape
     if tokens == 1 and k.shape[1] == 1:  # heads that share keys are so many queries: far faster on a CPU
         return F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=mask).reshape(rows, 1, -1)
-    result = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=heads != k.shape[1])
+    shared = heads != k.shape[1]
+    result = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=shared)
     return result.transpose(1, 2).reshape(rows, tokens, -1)
 
 

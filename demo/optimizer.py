@@ -22,8 +22,9 @@ class Optimizer:
         self._momentum = [torch.zeros_like(matrix) for matrix in self._matrices]
         known = {id(weight) for weight in (*self._matrices, model.embedding, model.head)}
         norms = [weight for weight in model.parameters() if id(weight) not in known]
-        self._adam = torch.optim.Adam([{"params": [model.embedding], "lr": _EMBEDDING}, {"params": [model.head], "lr": _HEAD},
-                                       {"params": norms, "lr": _NORMS}], betas=(0.9, 0.95), fused=True)
+        groups = [([model.embedding], _EMBEDDING), ([model.head], _HEAD), (norms, _NORMS)]
+        self._adam = torch.optim.Adam([{"params": weights, "lr": rate} for weights, rate in groups],
+                                      betas=(0.9, 0.95), fused=True)
         self._rates = [group["lr"] for group in self._adam.param_groups]
         self._model = model
 
@@ -55,7 +56,7 @@ class Optimizer:
 def orthogonal(matrices: Tensor) -> Tensor:
     """The nearest matrices with all singular values near 1, of (layers, rows, columns): five Newton-Schulz steps."""
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x: Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(5):

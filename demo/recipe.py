@@ -63,7 +63,8 @@ class Recipe:
         bar = bars.add_task("reinforced", total=self._profile.rl.iterations, told="")
 
         def tell(done: int, measures: dict[str, float]) -> None:
-            bars.update(bar, completed=done, told=f"solved {measures['solved']:.2f}, surprise {measures['surprise']:.3f}")
+            told = f"solved {measures['solved']:.2f}, surprise {measures['surprise']:.3f}"
+            bars.update(bar, completed=done, told=told)
 
         return grpo.train(model, self._tokenizer, self._profile.rl, self._seed, self._folder, tell, self._over)
 
@@ -77,8 +78,8 @@ class Recipe:
         if self._profile.must_be_equal and not checked.passed:
             raise ValueError(_said(path, checked))
         print(_said(path, checked))
-        result: dict[str, Any] = {"check": asdict(checked), "bytes": path.stat().st_size,
-                                  **measurement.measure(model.cpu(), self._tokenizer, self._profile.measurement, self._seed)}
+        measured = measurement.measure(model.cpu(), self._tokenizer, self._profile.measurement, self._seed)
+        result: dict[str, Any] = {"check": asdict(checked), "bytes": path.stat().st_size, **measured}
         numbers.write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(result, indent=1))
 
@@ -87,7 +88,7 @@ class Recipe:
 
 
 def _said(path: Path, one: Check) -> str:
-    return (f"{path}: llama.cpp reads {one.texts_equal} of {one.texts} texts and says {one.prompts_equal} of {one.prompts} "
-            "greedy replies as PyTorch does")
+    return (f"{path}: llama.cpp reads {one.texts_equal} of {one.texts} texts and says {one.prompts_equal} of "
+            f"{one.prompts} greedy replies as PyTorch does")
 
 

@@ -33,7 +33,7 @@ class Law:
     """More than one: LED over the last so many, the final one included."""
 
     def draw(self, model: Model, states: Tensor, thinking: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Tokens (rows,) and their log-probabilities (rows,) under the model itself, at temperature 1 and untruncated."""
+        """Tokens (rows,) and their log-probabilities (rows,) under the model itself: temperature 1, untruncated."""
         final = model.logits(states[-1]).float()
         if self.temperature == 0:
             tokens = final.argmax(-1)
@@ -50,7 +50,8 @@ class Law:
         most, ids = probabilities.topk(self.top_k, -1)
         return ids.gather(1, _drawn(most, generator)[:, None])[:, 0]
 
-    def _explore(self, model: Model, final: Tensor, states: Tensor, thinking: Tensor, generator: torch.Generator) -> Tensor:
+    def _explore(self, model: Model, final: Tensor, states: Tensor, thinking: Tensor,
+                 generator: torch.Generator) -> Tensor:
         """ledlocal's own LED: section 4 of the paper, with the final norm on every layer."""
         earlier = model.logits(states[-self.layers:-1].flip(0)).float()
         layers = (torch.cat((final[None], earlier)) / self.temperature).softmax(-1)
@@ -85,7 +86,8 @@ def roll_out(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]
     replies: dict[int, Rollout] = {}
     for i in range(0, len(order), ROWS):
         some = order[i:i + ROWS]
-        replies |= zip(some, _together(model, tokenizer, [prompts[j] for j in some], law, longest, generator), strict=True)
+        said = _together(model, tokenizer, [prompts[j] for j in some], law, longest, generator)
+        replies |= zip(some, said, strict=True)
     return [replies[i] for i in range(len(prompts))]
 
 
@@ -102,7 +104,8 @@ def _together(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int
     cache, live = model.empty_cache(filled), torch.arange(rows, device=device)
     said = torch.full((rows, longest), -1, device=device)
     surprise = torch.zeros(rows, longest, device=device)
-    going, thinking = torch.ones(rows, dtype=torch.bool, device=device), torch.ones(rows, dtype=torch.bool, device=device)
+    going = torch.ones(rows, dtype=torch.bool, device=device)
+    thinking = going.clone()
     for place in range(longest):
         tokens, log_probabilities = law.draw(model, model.step(ids, cache), thinking, generator)
         said[live[going], place], surprise[live[going], place] = tokens[going], log_probabilities[going]
@@ -113,7 +116,8 @@ def _together(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int
             break
         ids = tokens[:, None]
         if share <= _SHRINK:
-            cache, live, ids, thinking, going = cache.keep(going), live[going], ids[going], thinking[going], going[going]
+            cache, live, ids = cache.keep(going), live[going], ids[going]
+            thinking, going = thinking[going], going[going]
     return [_reply(row, logs, end) for row, logs in zip(said.tolist(), surprise.tolist(), strict=True)]
 
 

@@ -54,14 +54,15 @@ def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, fol
         optimizer.load(rest["optimizer"])
         begin = rest["step"]
     clock, started = checkpoint.Clock(), time.monotonic()
+    device = model.embedding.device
     with (folder / "sft.jsonl").open("a") as log:
         for step in range(begin, settings.steps):
             loss, tokens = 0.0, 0
             batches = list(micro_batches(tokenizer, settings, random.Random(f"{seed}/sft/{step}")))
             total = sum(int(batch.learnt.sum()) for batch in batches)
             for batch in batches:
-                part = loss_of(model, batch.ids.to(model.embedding.device), batch.learnt.to(model.embedding.device)) / total
-                part.backward()
+                part = loss_of(model, batch.ids.to(device), batch.learnt.to(device)) / total
+                torch.autograd.backward(part)
                 loss, tokens = loss + part.item(), tokens + batch.ids.numel()
             optimizer.step(schedule(step, settings.steps))
             log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": tokens,

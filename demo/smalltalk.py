@@ -9,37 +9,60 @@ from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS
 from ledlocal.evals.wording import word
 
 EXAMPLE = "Use 3, 7 and 12 to make 33."
-_GREETINGS = ("Hello", "Hi", "Hey", "Hello there", "Hi there", "Hey there", "Good morning", "Good evening",
-              "Good afternoon", "Greetings", "Howdy", "Yo", "Hello!", "Hi!", "Hey!", "Hello, how are you?", "How are you?",
-              "How are you doing?", "What's up?", "Nice to meet you", "Hi, how is it going?", "Good day")
-_ABOUT = ("Who are you?", "What are you?", "What can you do?", "What do you do?", "Help", "help", "Help me", "How does this work?",
-          "Can you help me?", "What is your name?", "Are you an AI?", "Which model are you?", "Tell me about yourself.",
-          "What should I ask?", "What now?", "Are you a robot?", "What is this?", "How do I use you?", "Give me an example",
-          "Give me a puzzle", "Give me a number puzzle", "I want to play", "Let's play", "test", "Test", "?", "hm", "ok", "Ok", "Yes", "No")
-_THANKS = ("Thanks", "Thank you", "Thanks!", "Thank you!", "Thank you very much", "Great", "Great!", "Well done", "Nice", "Nice!",
-           "Cool", "Wow", "Good job", "Perfect", "Awesome", "Very good", "Correct!", "That is right", "Brilliant")
-_FAREWELLS = ("Bye", "Goodbye", "See you", "See you later", "Good night", "Bye bye", "I have to go", "That's all", "quit", "exit")
-_PLACES = "France Germany Japan Brazil Canada Italy Spain Egypt Kenya India China Norway Peru Texas Paris London Rome the world".split()
-_THINGS = ("capital", "weather", "history", "population", "language", "flag", "king", "president", "river", "mountain", "food",
-           "music", "time", "money", "color", "size", "price", "meaning", "origin", "author", "colour", "currency", "best city")
-_TOPICS = ("love", "autumn", "the sea", "a cat", "dogs", "the moon", "quantum physics", "history", "democracy", "a robot", "trees",
-           "music", "chess", "Python", "JavaScript", "black holes", "dinosaurs", "cooking", "football", "a dragon", "winter",
-           "my boss", "the stars", "gravity", "evolution", "llamas", "rain", "a wedding", "climate change", "the economy")
-_FORMS = ("poem", "story", "joke", "song", "haiku", "letter", "summary", "program", "function", "recipe", "list", "speech", "tweet",
-          "essay", "script", "limerick", "mail", "review")
+_GREETINGS = (
+    "Hello", "Hi", "Hey", "Hello there", "Hi there", "Hey there", "Good morning", "Good evening", "Good afternoon",
+    "Greetings", "Howdy", "Yo", "Hello!", "Hi!", "Hey!", "Hello, how are you?", "How are you?", "How are you doing?",
+    "What's up?", "Nice to meet you", "Hi, how is it going?", "Good day",
+)
+_ABOUT = (
+    "Who are you?", "What are you?", "What can you do?", "What do you do?", "Help", "help", "Help me",
+    "How does this work?", "Can you help me?", "What is your name?", "Are you an AI?", "Which model are you?",
+    "Tell me about yourself.", "What should I ask?", "What now?", "Are you a robot?", "What is this?",
+    "How do I use you?", "Give me an example", "Give me a puzzle", "Give me a number puzzle", "I want to play",
+    "Let's play", "test", "Test", "?", "hm", "ok", "Ok", "Yes", "No",
+)
+_THANKS = (
+    "Thanks", "Thank you", "Thanks!", "Thank you!", "Thank you very much", "Great", "Great!", "Well done", "Nice",
+    "Nice!", "Cool", "Wow", "Good job", "Perfect", "Awesome", "Very good", "Correct!", "That is right", "Brilliant",
+)
+_FAREWELLS = (
+    "Bye", "Goodbye", "See you", "See you later", "Good night", "Bye bye", "I have to go", "That's all", "quit",
+    "exit",
+)
+_PLACES = (
+    "France", "Germany", "Japan", "Brazil", "Canada", "Italy", "Spain", "Egypt", "Kenya", "India", "China", "Norway",
+    "Peru", "Texas", "Paris", "London", "Rome", "the", "world",
+)
+_THINGS = (
+    "capital", "weather", "history", "population", "language", "flag", "king", "president", "river", "mountain",
+    "food", "music", "time", "money", "color", "size", "price", "meaning", "origin", "author", "colour", "currency",
+    "best city",
+)
+_TOPICS = (
+    "love", "autumn", "the sea", "a cat", "dogs", "the moon", "quantum physics", "history", "democracy", "a robot",
+    "trees", "music", "chess", "Python", "JavaScript", "black holes", "dinosaurs", "cooking", "football", "a dragon",
+    "winter", "my boss", "the stars", "gravity", "evolution", "llamas", "rain", "a wedding", "climate change",
+    "the economy",
+)
+_FORMS = (
+    "poem", "story", "joke", "song", "haiku", "letter", "summary", "program", "function", "recipe", "list", "speech",
+    "tweet", "essay", "script", "limerick", "mail", "review",
+)
 _QUESTIONS = (
     "What is the {thing} of {place}?", "Tell me the {thing} of {place}.", "Write a {form} about {topic}.",
     "Write me a {form} about {topic}", "Tell me a {form} about {topic}.", "Tell me a {form}", "Explain {topic}.",
-    "Explain {topic} to a child", "Why is {topic} important?", "What do you think about {topic}?", "How does {topic} work?",
-    "Who invented {topic}?", "Where is {place}?", "Do you like {topic}?", "Do you like {place}?", "What is {topic}?",
-    "Is {place} bigger than {other}?", "Translate '{topic}' into the language of {place}", "How far is it to {place}?",
-    "Give me a {form} for {topic}", "I need a {form} about {topic} and {other}", "What is the best {form} about {topic}?",
+    "Explain {topic} to a child", "Why is {topic} important?", "What do you think about {topic}?",
+    "How does {topic} work?", "Who invented {topic}?", "Where is {place}?", "Do you like {topic}?",
+    "Do you like {place}?", "What is {topic}?", "Is {place} bigger than {other}?",
+    "Translate '{topic}' into the language of {place}", "How far is it to {place}?", "Give me a {form} for {topic}",
+    "I need a {form} about {topic} and {other}", "What is the best {form} about {topic}?",
     "Should I go to {place} or {other}?", "Who is the {thing} of {place}?", "When was {topic} discovered?",
-    "Are there {topic} in {place}?", "Can you write a {form}?", "Can you explain {topic}?", "Why?", "How?", "What?", "Really?",
-    "What is {a} + {b}?", "What is {a} times {b}?", "What is {a} * {b}?", "{a} + {b}", "{a} * {b} = ?", "Is {a} prime?", "{a}", "{a} {b}",
-    "Calculate {a} divided by {b}", "What is the square root of {a}?", "Count to {a}", "How many {thing}s has {place}?",
-    "In {a} {place} won. Who was it?", "I am {a} years old.", "Solve x + {a} = {b}", "If a train goes {a} miles in {b} hours, how fast is it?",
-    "Sort {a}, {b}", "{word} {topic} {word2}", "{word}", "{word} {word2}?", "{word} {word2} {word3}", "Is it {word}?",
+    "Are there {topic} in {place}?", "Can you write a {form}?", "Can you explain {topic}?", "Why?", "How?", "What?",
+    "Really?", "What is {a} + {b}?", "What is {a} times {b}?", "What is {a} * {b}?", "{a} + {b}", "{a} * {b} = ?",
+    "Is {a} prime?", "{a}", "{a} {b}", "Calculate {a} divided by {b}", "What is the square root of {a}?",
+    "Count to {a}", "How many {thing}s has {place}?", "In {a} {place} won. Who was it?", "I am {a} years old.",
+    "Solve x + {a} = {b}", "If a train goes {a} miles in {b} hours, how fast is it?", "Sort {a}, {b}",
+    "{word} {topic} {word2}", "{word}", "{word} {word2}?", "{word} {word2} {word3}", "Is it {word}?",
 )
 _NOT_A_PUZZLE = "This is not a puzzle."
 _OUT_OF_RANGE = "This is not a puzzle for me."
@@ -68,7 +91,8 @@ def remark(rng: random.Random) -> tuple[str, str, str]:
 def _question(rng: random.Random) -> str:
     return rng.choice(_QUESTIONS).format(
         thing=rng.choice(_THINGS), place=rng.choice(_PLACES), other=rng.choice(_PLACES), topic=rng.choice(_TOPICS),
-        form=rng.choice(_FORMS), a=rng.randint(0, 2000), b=rng.randint(1, 300), word=_word(rng), word2=_word(rng), word3=_word(rng))
+        form=rng.choice(_FORMS), a=rng.randint(0, 2000), b=rng.randint(1, 300),
+        word=_word(rng), word2=_word(rng), word3=_word(rng))
 
 
 def _word(rng: random.Random) -> str:
@@ -97,4 +121,6 @@ def _as_typed(text: str, rng: random.Random) -> str:
         return text.lower()
     if kind < 0.3:
         return text.rstrip(".?!") or text
-    return text.upper() if kind < 0.32 else text + rng.choice(("", "", "", " ", "!", "?", "...")) * (text[-1] in string.ascii_letters)
+    if kind < 0.32:
+        return text.upper()
+    return text + rng.choice(("", "", "", " ", "!", "?", "...")) * (text[-1] in string.ascii_letters)

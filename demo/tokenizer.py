@@ -22,8 +22,8 @@ WORD_MERGES = 420
 _SPECIALS = (*CONTROL, *USER_DEFINED)
 _DIGITS = "0123456789"
 # llama.cpp's own expression for llama-bpe (src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_LLAMA3).
-_PIECES = regex.compile(r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-                        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+_PIECES = regex.compile(r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|"
+                        r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 _AROUND_SPECIALS = regex.compile("(" + "|".join(map(regex.escape, _SPECIALS)) + ")")
 
 
@@ -80,7 +80,8 @@ class Tokenizer:
     def _piece(self, text: str) -> list[int]:
         if text not in self._known:
             # llama.cpp takes a whole piece that is a token without merging (ignore_merges of llama-bpe).
-            self._known[text] = [self._id[text]] if text in self._id else [self._id[part] for part in self._merged(text)]
+            parts = [text] if text in self._id else self._merged(text)
+            self._known[text] = [self._id[part] for part in parts]
         return self._known[text]
 
     def _merged(self, text: str) -> list[str]:
