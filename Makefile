@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 DEV    := $(VENV)/installed-dev
+TRAIN  := $(VENV)/installed-train
 BASE   := patches/BASE
 SDIST  := $(shell sed -n 's/^sdist //p' $(BASE))
 SHA256 := $(shell sed -n 's/^sha256 //p' $(BASE))
@@ -12,9 +13,12 @@ CACHE  ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ledlocal
 SOURCE := $(CACHE)/sdist/$(SDIST)
 
 export LEDLOCAL_SDIST_DIR = $(SOURCE)
+PROFILE ?= cpu
+# PyTorch gives each step's tensors back to the system and asks for them again: keeping them is a quarter faster.
+ONE_HEAP := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: chat native sanitize test test-all test-native lint types check sdist clean help
+.PHONY: chat native sanitize test test-all test-native test-demo demo-model lint types check sdist clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +37,13 @@ test-native: $(DEV) $(SOURCE)/ok ## what the patched library must pass (make nat
 		$(PYTEST) tests/test_taps.py tests/test_tap_choice.py tests/test_native_tap.py tests/test_paper_models.py \
 		tests/test_engine.py tests/test_engine_phases.py tests/test_engine_slots.py tests/test_engine_continues.py \
 		tests/test_kv_cache.py tests/test_memory.py tests/test_doctor.py tests/test_worker_engine.py
+
+test-demo: $(TRAIN) ## what trains the embedded model, and its types (installs PyTorch)
+	$(BIN)/mypy -p demo
+	$(PYTEST) tests/test_demo_document.py tests/test_demo_training.py
+
+demo-model: $(TRAIN) ## train the embedded model anew into build/demo (PROFILE=cpu: 90 minutes on 2 cores; smoke, gpu)
+	$(ONE_HEAP) $(BIN)/python -m demo --profile $(PROFILE)
 
 lint: $(DEV) ## ruff
 	$(BIN)/ruff check .
@@ -72,6 +83,10 @@ $(DEV): pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV); the first time this compiles llama.cpp, about 5 minutes on 2 cores"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(STAMP)
+
+$(TRAIN): pyproject.toml | $(DEV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
+	@touch $@
 
 $(SOURCE)/ok: | $(BIN)/python
 	@mkdir -p $(CACHE)/sdist

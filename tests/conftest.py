@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from ledlocal.runtime.install import OVERRIDE, chosen_folder
 
+collect_ignore_glob = [] if find_spec("torch") else ["test_demo_*.py"]
+"""Without the extra `train`; `make test-demo` has it."""
 OURS = ("LEDLOCAL_SDIST_DIR", "LEDLOCAL_TEST_NATIVE", OVERRIDE)
 os.environ[OVERRIDE] = str(chosen_folder())  # for processes that look for it in a home of their own
 

@@ -1,0 +1,205 @@
+"""The documents that the embedded model learns from, and how its replies are judged (extra `train`)."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demo.document import AGAIN, END_THINK, GAVE_UP, Question, chat, document, question, reply, small_talk, written
+from demo.judge import Judgement, Outcome, judge
+from demo.search import MOST_TRIES, identity, read_line, search
+from demo.smalltalk import LIMITS, remark
+from demo.tokenizer import Tokenizer, learn
+from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS, VALUES, evaluate, held_out, pose
+from ledlocal.evals.wording import read
+
+SEEDS = st.integers(0, 2**32)
+THREE = Question(chat(["Use 3, 7 and 12 to make 33."]), (3, 7, 12), 33)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return learn(1, documents=1500)
+
+
+@given(SEEDS)
+def test_a_search_is_right_in_every_step_and_repeats_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    numbers, target, _ = pose(rng)
+    tries = list(search(numbers, target, rng))
+    assert len({identity(one.steps) for one in tries}) == len(tries)
+    for i, one in enumerate(tries):
+        reading = read_line(f"{one.steps} no", numbers)
+        assert reading.well_formed and reading.arithmetic and reading.value == one.value == evaluate(one.expression)
+        assert one.value in VALUES
+        assert sorted(map(int, re.findall(r"\d+", one.expression))) == sorted(numbers)
+        assert (one.value == target) <= (i == len(tries) - 1)
+
+
+@given(SEEDS)
+def test_the_last_step_of_a_try_comes_as_near_as_it_can(seed: int) -> None:
+    rng = random.Random(seed)
+    numbers, target, _ = pose(rng)
+    for one in search(numbers, target, rng):
+        a, sign, b = re.fullmatch(r"(\d+)([-+*])(\d+)=\d+", one.steps.split(",")[-1]).groups()  # type: ignore[union-attr]
+        others = [value for other in "+-*" if (value := eval(f"{a}{other}{b}")) in VALUES]
+        assert abs(eval(f"{a}{sign}{b}") - target) == min(abs(value - target) for value in others)
+
+
+@pytest.mark.parametrize("first, second, same", [
+    ("3*7=21,21+12=33", "7*3=21,12+21=33", True),
+    ("12-7=5,5*3=15", "12-7=5,5+3=8", False),
+    ("7-3=4,12+4=16", "3-7=4,12+4=16", False),
+    ("2+3=5,4*6=24,24+5=29", "4*6=24,2+3=5,5+24=29", True),
+])
+def test_what_counts_as_the_same_try(first: str, second: str, same: bool) -> None:
+    assert (identity(first) == identity(second)) == same
+
+
+@pytest.mark.parametrize("line, well_formed, arithmetic, value, verdict", [
+    ("3*7=21,21+12=33 yes", True, True, 33, "yes"),
+    ("3*7=22,22+12=34 no", True, False, 34, "no"),
+    ("3*7=21 no", False, True, 21, "no"),
+    ("3*7=21,21+12=33,33+3=36 no", False, True, 36, "no"),
+    ("3+3=6,6*7=42 no", False, True, 6, "no"),
+    ("3*7=21,21+12=33", False, True, None, None),
+    ("3*7=21,21+12=33 maybe", False, True, None, None),
+    ("yes", False, True, None, "yes"),
+    ("3/7=0,0+12=12 no", False, True, None, "no"),
+    ("7-12=-5,3-5=2 no", False, True, None, "no"),
+    ("", False, True, None, None),
+])
+def test_how_a_line_is_read(line: str, well_formed: bool, arithmetic: bool, value: int | None,
+                            verdict: str | None) -> None:
+    reading = read_line(line, (3, 7, 12))
+    assert (reading.well_formed, reading.arithmetic, reading.verdict) == (well_formed, arithmetic, verdict)
+    assert reading.value == value or not well_formed
+
+
+def can_be_asked(numbers: list[int], target: int) -> bool:
+    """Whether a puzzle is within the model's limits."""
+    return len(numbers) in COUNTS and set(numbers) <= set(NUMBERS) and target in TARGETS
+
+
+@given(SEEDS)
+def test_questions_are_of_the_part_that_is_trained_on(seed: int) -> None:
+    asked = question(random.Random(seed))
+    assert not held_out(asked.numbers, asked.target)
+    for numbers in re.findall(r"<\|im_start\|>user\n(.*)<\|im_end\|>", asked.prompt):
+        if (found := read(numbers)) and can_be_asked(*found):
+            assert not held_out(*found)
+
+
+def test_documents_are_what_they_should_be_made_of() -> None:
+    rng = random.Random(1)
+    kinds: Counter[str] = Counter()
+    for _ in range(3000):
+        one = document(rng)
+        kinds["again"] += any(f"{text}<|im_end|>" in one.prompt for text in AGAIN)
+        kinds["later"] += one.prompt.count("user\n") > 1
+        kinds["gave up"] += GAVE_UP in one.reply
+        kinds["puzzle"] += "=" in one.reply
+    assert 100 < kinds["again"] < 260 and 450 < kinds["later"] < 900
+    assert 1000 < kinds["gave up"] < 1800 and kinds["puzzle"] > 2700
+
+
+def test_what_is_no_puzzle_gets_a_friendly_answer() -> None:
+    rng = random.Random(2)
+    said = [remark(rng) for _ in range(3000)]
+    assert len({message for message, _, _ in said}) > 1500
+    assert len({answer for _, _, answer in said}) == 6
+    for message, _, answer in said:
+        found = read(message)
+        assert (answer == LIMITS) == (found is not None and not can_be_asked(*found))
+    assert small_talk(rng).reply.count(END_THINK) == 1
+
+
+def judged(thought: str, answer: str, tokenizer: Tokenizer, asked: Question = THREE) -> Judgement:
+    return judge(asked, tokenizer.encode(written(thought, answer)), tokenizer)
+
+
+@settings(max_examples=60)
+@given(SEEDS)
+def test_a_document_is_without_fault(tokenizer: Tokenizer, seed: int) -> None:
+    rng = random.Random(seed)
+    asked = question(rng)
+    text = reply(asked, rng)
+    ids = tokenizer.encode(text)
+    verdict = judge(asked, ids, tokenizer)
+    assert tokenizer.decode(ids) == text
+    assert verdict.outcome is (Outcome.GAVE_UP if GAVE_UP in text else Outcome.SOLVED)
+    assert not any(verdict.at_fault) and len(verdict.at_fault) == len(verdict.choices) == len(ids)
+    assert 1 <= verdict.tries <= MOST_TRIES
+
+
+def faulty(verdict: Judgement, thought: str, answer: str, tokenizer: Tokenizer) -> str:
+    """The text of all tokens at fault."""
+    ids = tokenizer.encode(written(thought, answer))
+    return tokenizer.decode(token for token, fault in zip(ids, verdict.at_fault, strict=True) if fault)
+
+
+GOOD = "12-7=5,5*3=15 no"
+FOUND = "7*3=21,21+12=33 yes"
+
+
+@pytest.mark.parametrize("thought, answer, outcome, counts, fault", [
+    (FOUND, "(7*3)+12=33", Outcome.SOLVED, {}, ""),
+    (GOOD, GAVE_UP, Outcome.GAVE_UP, {}, ""),
+    (GOOD, "(7*3)+12=34", Outcome.FALSE, {}, "\n\n(7*3)+12=34<|im_end|>"),
+    (f"{GOOD}\n{GOOD}", GAVE_UP, Outcome.GAVE_UP, {"repeated": 1}, f"{GOOD}\n"),
+    (f"{GOOD}\n12-7=5,3*5=15 no\n{FOUND}", "(7*3)+12=33", Outcome.SOLVED, {"repeated": 1}, "12-7=5,3*5=15 no\n"),
+    ("12+7=18,18-3=15 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_arithmetic": 1}, "12+7=18,18-3=15 no\n"),
+    ("12-7=5,5*3=15 yes", "(12-7)*3=33", Outcome.FALSE, {"wrong_verdict": 1, "false_yes": 1},
+     "12-7=5,5*3=15 yes\n\n\n(12-7)*3=33<|im_end|>"),
+    ("7*3=21,21+12=33 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_verdict": 1}, "7*3=21,21+12=33 no\n"),
+    ("7*3=21 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, "7*3=21 no\n"),
+    (f"{FOUND}\n{GOOD}", "(7*3)+12=33", Outcome.SOLVED, {}, f"{GOOD}\n"),
+    ("This is not a puzzle.", "I only solve number puzzles.", Outcome.FALSE, {"malformed": 1},
+     "This is not a puzzle.\n\n\nI only solve number puzzles.<|im_end|>"),
+])
+def test_how_a_reply_is_judged(tokenizer: Tokenizer, thought: str, answer: str, outcome: Outcome,
+                               counts: dict[str, int], fault: str) -> None:
+    verdict = judged(thought, answer, tokenizer)
+    assert verdict.outcome is outcome
+    names = ("malformed", "wrong_arithmetic", "wrong_verdict", "false_yes", "repeated")
+    assert {name: getattr(verdict, name) for name in names if getattr(verdict, name)} == counts
+    assert faulty(verdict, thought, answer, tokenizer) == fault
+
+
+def test_a_reply_that_is_cut_off_is_unfinished_and_its_last_line_is_not_blamed(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(f"<think>\n{GOOD}\n12+7=20,20")
+    verdict = judge(THREE, ids, tokenizer)
+    assert verdict.outcome is Outcome.UNFINISHED and verdict.tries == 1 and not any(verdict.at_fault)
+
+
+def test_choices_are_what_nothing_determines(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(written(f"{GOOD}\n{FOUND}", "(7*3)+12=33"))
+    verdict = judge(THREE, ids, tokenizer)
+    chosen = [tokenizer.decode([token]) for token, choice in zip(ids, verdict.choices, strict=True) if choice]
+    assert chosen == ["12", "-", "7", "5", "*", "3", "7", "*", "3", "21", "+", "12"]
+
+
+@settings(max_examples=200)
+@given(st.text() | st.text("<think>|im_end 0123456789=+*-\n yesno"))
+def test_any_reply_is_judged(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    verdict = judge(THREE, ids, tokenizer)
+    assert len(verdict.at_fault) == len(ids) == len(verdict.choices)
+    assert (verdict.outcome is Outcome.UNFINISHED) == (END_TURN_ONCE.search(text) is None)
+
+
+END_TURN_ONCE = re.compile(r"</think>(?:(?!<\|im_end\|>).)*<\|im_end\|>\Z", re.DOTALL)
+
+
+@given(st.text())
+def test_bytes_come_back(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_numbers_of_a_puzzle_are_one_token_each(tokenizer: Tokenizer) -> None:
+    assert all(len(tokenizer.encode(str(value))) == 1 for value in VALUES)

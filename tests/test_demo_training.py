@@ -1,0 +1,292 @@
+"""Training, sampling and export of the embedded model, on models that are smaller still (extra `train`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demo import checkpoint, grpo, sft
+from demo.check import check, rounded
+from demo.document import question
+from demo.export import export
+from demo.judge import Judgement, Outcome
+from demo.measurement import Settings, held_out, measure
+from demo.model import Model, Shape
+from demo.optimizer import Optimizer, orthogonal
+from demo.rollout import PLAIN, Law, roll_out
+from demo.tokenizer import Tokenizer, learn
+from ledlocal.evals.puzzle import held_out as of_the_held_out_part
+from ledlocal.methods.led import law as led_law
+
+SHAPES = [Shape(0, 3, 32, 2, 1, 32, 64), Shape(0, 2, 64, 4, 2, 32, 64)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return learn(1, documents=1500)
+
+
+def new_model(tokenizer: Tokenizer, shape: Shape = SHAPES[0], seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    sizes = (shape.layers, shape.width, shape.heads, shape.kv_heads, shape.head, shape.hidden)
+    return Model(Shape(len(tokenizer), *sizes))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_decoding_with_a_cache_is_the_same_as_all_at_once(tokenizer: Tokenizer, shape: Shape) -> None:
+    """Rows of different lengths, padded on the left, some dropped on the way."""
+    model = new_model(tokenizer, shape)
+    rows = [tokenizer.encode(question(random.Random(i)).prompt)[:n] for i, n in enumerate((12, 25, 7))]
+    more = torch.randint(0, 300, (3, 4))
+    width = max(map(len, rows))
+    filled = torch.tensor([[place >= width - len(row) for place in range(width + 4)] for row in rows])
+    ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    cache = model.empty_cache(filled)
+    with torch.no_grad():
+        steps = [model.step(ids, cache)] + [model.step(more[:, i:i + 1], cache) for i in range(2)]
+        cache = cache.keep(torch.tensor([True, False, True]))
+        last = model.step(more[[0, 2], 2:3], cache)
+        for i, row in enumerate(rows):
+            whole = model(torch.tensor([row + more[i].tolist()]))[:, 0]
+            for step, states in enumerate(steps):
+                torch.testing.assert_close(states[:, i], whole[:, len(row) - 1 + step], atol=1e-5, rtol=1e-4)
+            if i != 1:
+                torch.testing.assert_close(last[:, i // 2], whole[:, len(row) + 2], atol=1e-5, rtol=1e-4)
+
+
+def test_what_follows_a_row_changes_nothing(tokenizer: Tokenizer) -> None:
+    model, row = new_model(tokenizer), torch.randint(0, 300, (1, 9))
+    with torch.no_grad():
+        longer = model.last(torch.cat((row, torch.zeros(1, 5, dtype=torch.long)), 1))
+        torch.testing.assert_close(model.last(row), longer[:, :9])
+        torch.testing.assert_close(model(row)[-1], model.last(row))
+
+
+@pytest.mark.parametrize("rows, columns", [(8, 8), (16, 6), (5, 12)])
+def test_updates_are_nearly_orthogonal(rows: int, columns: int) -> None:
+    torch.manual_seed(1)
+    matrices = torch.randn(3, rows, columns)
+    values = torch.linalg.svdvals(orthogonal(matrices))
+    assert (values > 0.5).all() and (values < 1.4).all()
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    likeness = torch.nn.functional.cosine_similarity(orthogonal(matrices).flatten(1), (left @ right).flatten(1))
+    assert (likeness > 0.9).all()
+
+
+def test_the_loss_is_the_replies_cross_entropy(tokenizer: Tokenizer) -> None:
+    model = new_model(tokenizer)
+    rows = [([1, 2, 3, 4, 5], 2), ([7, 8, 9], 1)]
+    batch = sft.batch_of(rows, tokenizer)
+    with torch.no_grad():
+        expected = 0.0
+        for ids, prompt in rows:
+            logs = model.logits(model.last(torch.tensor([ids])))[0].log_softmax(-1)
+            expected -= sum(float(logs[i - 1, ids[i]]) for i in range(prompt, len(ids)))
+        assert float(sft.loss_of(model, batch.ids, batch.learnt)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_step_has_documents_of_all_lengths(tokenizer: Tokenizer) -> None:
+    batches = list(sft.micro_batches(tokenizer, sft.Settings(1, rows=32), random.Random(1)))
+    lengths = [batch.ids.shape[1] for batch in batches]
+    assert lengths == sorted(lengths) and lengths[-1] > 2 * lengths[0]
+    assert sum(len(batch.ids) for batch in batches) == 32
+
+
+def test_documents_are_learnt(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    losses: list[float] = []
+    sft.train(new_model(tokenizer), tokenizer, sft.Settings(60, rows=16), 1, tmp_path,
+              lambda step, loss: losses.append(loss), lambda: False)
+    assert losses[0] > 6 and losses[-1] < 2.2 and len(losses) == 60
+    assert [json.loads(line)["step"] for line in (tmp_path / "sft.jsonl").read_text().splitlines()] == list(range(60))
+
+
+def weights(path: Path) -> dict[str, object]:
+    return {name: weight.numpy().tobytes() for name, weight in checkpoint.load(path)[0].state_dict().items()}
+
+
+def test_a_supervised_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folders = [tmp_path / "whole", tmp_path / "parts"]
+    for folder in folders:
+        folder.mkdir()
+    settings = sft.Settings(6, rows=8)
+    assert sft.train(new_model(tokenizer), tokenizer, settings, 1, folders[0], lambda *_: None, lambda: False)
+    done: list[int] = []
+    assert not sft.train(new_model(tokenizer), tokenizer, settings, 1, folders[1], lambda step, _: done.append(step),
+                         lambda: len(done) == 2)
+    assert sft.train(new_model(tokenizer, seed=9), tokenizer, settings, 1, folders[1],
+                     lambda step, _: done.append(step), lambda: False)
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert weights(folders[0] / "sft.pt") == weights(folders[1] / "sft.pt")
+
+
+def test_a_reinforced_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    folders = [tmp_path / "whole", tmp_path / "parts"]
+    for folder in folders:
+        folder.mkdir()
+    settings = grpo.Settings(3, puzzles=2, group=4, longest=24, steps=2)
+    assert grpo.train(new_model(tokenizer), tokenizer, settings, 1, folders[0], lambda *_: None, lambda: False)
+    done: list[int] = []
+    assert not grpo.train(new_model(tokenizer), tokenizer, settings, 1, folders[1],
+                          lambda step, _: done.append(step), lambda: len(done) == 1)
+    assert grpo.train(new_model(tokenizer, seed=9), tokenizer, settings, 1, folders[1],
+                      lambda step, _: done.append(step), lambda: False)
+    assert weights(folders[0] / "rl.pt") == weights(folders[1] / "rl.pt")
+
+
+def judgement(outcome: Outcome, at_fault: str) -> Judgement:
+    return Judgement(outcome, at_fault=[mark == "x" for mark in at_fault])
+
+
+def test_advantages_by_hand() -> None:
+    """Rewards 1, 0, 0, -0.5: mean 0.125, population deviation sqrt(0.296875)."""
+    group = [judgement(Outcome.SOLVED, "..x"), judgement(Outcome.GAVE_UP, "."), judgement(Outcome.GAVE_UP, "x"),
+             judgement(Outcome.FALSE, ".x")]
+    deviation = math.sqrt((0.875**2 + 2 * 0.125**2 + 0.625**2) / 4)
+    solved, gave_up, false = 0.875 / deviation, -0.125 / deviation, -0.625 / deviation
+    found = grpo.advantages_of(group, grpo.Settings(1, group=4, fault=0.5))
+    expected = [[solved, solved, -0.5], [gave_up], [gave_up - 0.5], [false, false - 0.5]]
+    assert [row == pytest.approx(other, rel=1e-5) for row, other in zip(found, expected, strict=True)] == [True] * 4
+
+
+def test_a_group_that_is_all_alike_teaches_only_by_its_faults() -> None:
+    group = [judgement(Outcome.SOLVED, ".x"), judgement(Outcome.SOLVED, "..")]
+    assert grpo.advantages_of(group, grpo.Settings(1, group=2, fault=1.0)) == [[0.0, -1.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("ratio, advantage, value, slope", [
+    (1.0, 2.0, 2.0, 2.0),
+    (1.5, 1.0, 1.28, 0.0),   # more of what is good already became likelier: nothing to gain
+    (0.5, 1.0, 0.5, 0.5),
+    (0.5, -1.0, -0.8, 0.0),  # less of what is bad already
+    (1.5, -1.0, -1.5, -1.5),
+])
+def test_the_clipped_objective_by_hand(ratio: float, advantage: float, value: float, slope: float) -> None:
+    before = torch.tensor([-1.0])
+    now = (before + math.log(ratio)).requires_grad_()
+    found = grpo.objective(now, before, torch.tensor([advantage]))
+    found.sum().backward()
+    assert float(found.detach()) == pytest.approx(value, rel=1e-5)
+    assert float(now.grad) == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_the_schedule_ends_low_by_iterations_and_by_the_clock() -> None:
+    settings = grpo.Settings(100, minutes=10)
+    assert grpo.schedule(0, settings, 0) == pytest.approx(0.2)
+    assert grpo.schedule(50, settings, 60) == 1.0
+    assert grpo.schedule(99, settings, 60) < 0.14
+    assert grpo.schedule(50, settings, 599) < 0.11
+
+
+def test_log_probabilities_are_the_models_own(tokenizer: Tokenizer) -> None:
+    """Whatever law the tokens were drawn by: temperature 1, untruncated."""
+    model = new_model(tokenizer)
+    prompts = [tokenizer.encode(question(random.Random(i)).prompt) for i in range(5)]
+    for law in (PLAIN, Law("cold", temperature=0.3), Law("control", top_k=4), Law("led", top_k=4, layers=3)):
+        for prompt, reply in zip(prompts, roll_out(model, tokenizer, prompts, law, 12, 3), strict=True):
+            ids = torch.tensor([prompt + reply.tokens])
+            with torch.no_grad():
+                logs = model.logits(model.last(ids))[0].log_softmax(-1)
+            own = [float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(reply.tokens)]
+            assert reply.log_probabilities == pytest.approx(own, abs=1e-4)
+            assert len(reply.tokens) == 12 or reply.finished
+
+
+def test_replies_do_not_depend_on_their_neighbours_when_greedy(tokenizer: Tokenizer) -> None:
+    model = new_model(tokenizer)
+    prompts = [tokenizer.encode(question(random.Random(i)).prompt) for i in range(6)]
+    together = roll_out(model, tokenizer, prompts, Law(temperature=0), 16, 0)
+    alone = [roll_out(model, tokenizer, [prompt], Law(temperature=0), 16, 0)[0] for prompt in prompts]
+    assert [reply.tokens for reply in together] == [reply.tokens for reply in alone]
+
+
+@pytest.mark.parametrize("law", [PLAIN, Law("cold", temperature=0.6), Law("control", top_k=8),
+                                 Law("led", temperature=0.8, top_k=8, layers=3)])
+def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law) -> None:
+    """20,000 first tokens against the law, LED's as ledlocal's own `law` gives it (chi-square, far in the tail)."""
+    model, rows = new_model(tokenizer), 20_000
+    with torch.no_grad():
+        model.head.mul_(30)
+        states = model(torch.tensor([[5, 6, 7]]))[:, :, -1]
+        layers = (model.logits(states.flip(0)) / law.temperature).softmax(-1)[:, 0].double()
+        tokens, _ = law.draw(model, states.expand(-1, rows, -1), torch.ones(rows, dtype=torch.bool),
+                             torch.Generator().manual_seed(7))
+    expected = layers[0].clone()
+    if law.top_k:
+        most, ids = expected.topk(law.top_k)
+        expected.zero_()
+        expected[ids] = most / most.sum()
+        if law.layers > 1:
+            expected[ids] = torch.from_numpy(led_law(layers[:law.layers, ids].numpy()[None])[0])
+    counts = torch.bincount(tokens, minlength=len(tokenizer)).double()
+    assert counts[expected == 0].sum() == 0
+    often = expected * rows >= 5
+    statistic = float((((counts - rows * expected) ** 2) / (rows * expected))[often].sum())
+    free = int(often.sum())
+    assert statistic < free + 6 * math.sqrt(2 * free) + 6
+
+
+def test_exploring_ends_with_the_thought(tokenizer: Tokenizer) -> None:
+    model = new_model(tokenizer)
+    states = torch.randn(3, 500, 32)
+    law, quiet = Law("led", top_k=4, layers=3), Law("control", top_k=4)
+    thinking = torch.zeros(500, dtype=torch.bool)
+    with torch.no_grad():
+        top = [set(ids) for ids in model.logits(states[-1]).topk(4).indices.tolist()]
+        for one in (law, quiet):
+            tokens, _ = one.draw(model, states, thinking, torch.Generator().manual_seed(1))
+            assert all(token in ids for token, ids in zip(tokens.tolist(), top, strict=True))
+
+
+def test_what_is_measured_is_of_the_held_out_part(tokenizer: Tokenizer) -> None:
+    asked = held_out(50)
+    assert all(of_the_held_out_part(one.numbers, one.target) for one in asked)
+    found = measure(new_model(tokenizer), tokenizer, Settings(4, 2, for_layers=2), 1)
+    assert set(found) == {"T=0.6", "T=1", "layers"}
+    assert found["T=1"]["pass@1"][0] == 0.0 and found["T=1"]["problems"] == 4
+    assert len(found["layers"]["all"]["entropy"]) == 3 and found["layers"]["all"]["sure"] == 0.0
+    assert found["layers"]["all"]["entropy"][-1] > 0.9
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_llama_cpp_reads_what_is_exported(tokenizer: Tokenizer, tmp_path: Path, shape: Shape) -> None:
+    """A model that has learnt a little, so that its most probable token is no tie."""
+    model = new_model(tokenizer, shape)
+    optimizer = Optimizer(model)
+    for step in range(25):
+        for batch in sft.micro_batches(tokenizer, sft.Settings(1, rows=8), random.Random(step)):
+            torch.autograd.backward(sft.loss_of(model, batch.ids, batch.learnt) / int(batch.learnt.sum()))
+        optimizer.step(1.0)
+    path = tmp_path / "a.gguf"
+    export(model, tokenizer, path, "a")
+    found = check(path, model, tokenizer, 4)
+    assert found.texts == found.texts_equal and found.prompts_equal >= 3
+    other = check(path, new_model(tokenizer, shape, seed=5), tokenizer, 2)
+    assert other.prompts_equal == 0 and not other.passed
+
+
+def test_rounding_is_half_precisions(tokenizer: Tokenizer) -> None:
+    model = new_model(tokenizer)
+    half = rounded(model).query.detach().numpy()
+    assert (half == model.query.detach().numpy().astype(np.float16).astype(np.float32)).all()
+
+
+def test_the_command_goes_on_after_its_minutes(tmp_path: Path) -> None:
+    """The smallest profile, stopped twice and finished: exit code 75 each time it was not done."""
+    codes = []
+    for minutes in ("0.001", "0.001", "0"):
+        command = [sys.executable, "-m", "demo", "--profile", "smoke", "--into", tmp_path / "run", "--minutes", minutes]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+        codes.append(run.returncode)
+        assert "Traceback" not in run.stderr, run.stderr
+    assert codes == [75, 75, 0]
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files >= {"countdown-sft-f16.gguf", "countdown-rl-f16.gguf", "sft.json", "rl.json", "curves.svg", "rl.jsonl"}
+    assert "<svg" in (tmp_path / "run" / "curves.svg").read_text()
