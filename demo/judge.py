@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from demo.document import END_THINK, END_TURN, GAVE_UP, THINK, Question
+from demo.puzzle import Puzzle, name_of
 from demo.search import YES, Reading, identity, read_line
 from demo.tokenizer import Tokenizer
-from ledlocal.evals.puzzle import Puzzle, name_of
 from ledlocal.evals.task import Problem
 
 

@@ -12,10 +12,10 @@ import torch
 from demo.document import Question, chat
 from demo.judge import Judgement, Outcome, judge
 from demo.model import Model
+from demo.puzzle import COUNTS, Puzzle
 from demo.rollout import PLAIN, Law, Rollout, roll_out
 from demo.tokenizer import Tokenizer
-from ledlocal.evals.puzzle import COUNTS, Puzzle
-from ledlocal.evals.wording import read
+from demo.wording import read
 from ledlocal.statistics.interval import estimate, pooled
 from ledlocal.statistics.pass_at_k import pass_at_k
 

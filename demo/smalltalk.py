@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import string
 
-from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS
-from ledlocal.evals.wording import word
+from demo.puzzle import COUNTS, NUMBERS, TARGETS
+from demo.wording import word
 
 EXAMPLE = "Use 3, 7 and 12 to make 33."
 _GREETINGS = (

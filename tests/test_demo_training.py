@@ -21,9 +21,9 @@ from demo.judge import Judgement, Outcome
 from demo.measurement import Settings, held_out, measure
 from demo.model import Model, Shape
 from demo.optimizer import Optimizer, orthogonal
+from demo.puzzle import held_out as of_the_held_out_part
 from demo.rollout import PLAIN, Law, roll_out
 from demo.tokenizer import Tokenizer, learn
-from ledlocal.evals.puzzle import held_out as of_the_held_out_part
 from ledlocal.methods.led import law as led_law
 
 SHAPES = [Shape(0, 3, 32, 2, 1, 32, 64), Shape(0, 2, 64, 4, 2, 32, 64)]
