@@ -14,7 +14,7 @@ SOURCE := $(CACHE)/sdist/$(SDIST)
 
 export LEDLOCAL_SDIST_DIR = $(SOURCE)
 PROFILE ?= cpu
-# PyTorch gives each step's tensors back to the system and asks for them again: keeping them is a quarter faster.
+# PyTorch gives each step's tensors back to the system and asks for them again: keep them.
 ONE_HEAP := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -40,9 +40,9 @@ test-native: $(DEV) $(SOURCE)/ok ## what the patched library must pass (make nat
 
 test-demo: $(TRAIN) ## what trains the embedded model, and its types (installs PyTorch)
 	$(BIN)/mypy -p demo
-	$(PYTEST) tests/test_demo_document.py tests/test_demo_training.py
+	$(PYTEST) tests/test_demo_*.py
 
-demo-model: $(TRAIN) ## train the embedded model anew into build/demo (PROFILE=cpu: 90 minutes on 2 cores; smoke, gpu)
+demo-model: $(TRAIN) ## train the embedded model anew into build/demo (PROFILE=cpu, smoke or gpu)
 	$(ONE_HEAP) $(BIN)/python -m demo --profile $(PROFILE)
 
 lint: $(DEV) ## ruff

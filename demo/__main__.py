@@ -18,7 +18,7 @@ UNFINISHED = 75
 
 @click.command()
 @click.option("--profile", "name", type=click.Choice(list(PROFILES)), default="cpu", show_default=True,
-              help="cpu: two cores, an hour and a half. gpu: one CUDA device. smoke: two minutes, for a test.")
+              help="cpu: two cores. gpu: one CUDA device, not tried on one yet. smoke: for a test.")
 @click.option("--into", "folder", type=click.Path(path_type=Path, file_okay=False), help="[build/demo/PROFILE]")
 @click.option("--seed", type=int, default=SEED, show_default=True)
 @click.option("--minutes", type=click.FloatRange(0), default=0,

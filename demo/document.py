@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from demo.puzzle import TARGETS, held_out, pose
+from demo.puzzle import pose
 from demo.search import MOST_TRIES, NO, YES, search
 from demo.smalltalk import remark
 from demo.wording import word
+from ledlocal.evals.puzzle import TARGETS, held_out
 
 THINK, END_THINK, TURN, END_TURN = "<think>", "</think>", "<|im_start|>", "<|im_end|>"
 GAVE_UP = "I did not find it."

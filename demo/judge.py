@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from demo.document import END_THINK, END_TURN, GAVE_UP, THINK, Question
-from demo.puzzle import Puzzle, name_of
+from demo.puzzle import name_of
 from demo.search import YES, Reading, identity, read_line
 from demo.tokenizer import Tokenizer
+from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.task import Problem
 
 

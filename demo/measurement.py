@@ -12,7 +12,7 @@ import torch
 from demo.document import Question, chat
 from demo.judge import Judgement, Outcome, judge
 from demo.model import Model
-from demo.puzzle import COUNTS, Puzzle
+from demo.puzzle import COUNTS, problems
 from demo.rollout import PLAIN, Law, Rollout, roll_out
 from demo.tokenizer import Tokenizer
 from demo.wording import read
@@ -39,7 +39,7 @@ class Settings:
 def held_out(count: int) -> list[Question]:
     """The first of `ledlocal eval --task puzzle`, which no model is trained on."""
     asked = []
-    for problem in Puzzle().problems()[:count]:
+    for problem in problems()[:count]:
         found = read(problem.question)
         assert found is not None
         asked.append(Question(chat([problem.question]), tuple(found[0]), found[1]))

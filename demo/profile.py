@@ -19,7 +19,6 @@ class Profile:
     kv_heads: int = 1
     hidden: int = 256
     device: str = "cpu"
-    bfloat16: bool = False
     prompts: int = 60
     """Checked against llama.cpp, all of which must be equal where `must_be_equal`."""
     must_be_equal: bool = True
@@ -31,6 +30,6 @@ PROFILES = {
                      measurement.Settings(6, 2, for_layers=4), prompts=2, must_be_equal=False),
     "gpu": Profile(sft.Settings(4000, rows=256, micro=256),
                    grpo.Settings(1500, puzzles=128, group=32, steps=8, micro=512), measurement.Settings(500, 32),
-                   width=192, heads=6, kv_heads=2, hidden=512, device="cuda", bfloat16=True),
+                   width=192, heads=6, kv_heads=2, hidden=512, device="cuda"),
 }
 SEED = 1

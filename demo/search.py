@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from demo.puzzle import VALUES
+from ledlocal.evals.puzzle import VALUES
 
 YES, NO = "yes", "no"
 MOST_TRIES = 14

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import string
 
-from demo.puzzle import COUNTS, NUMBERS, TARGETS
+from demo.puzzle import COUNTS, NUMBERS
 from demo.wording import word
+from ledlocal.evals.puzzle import TARGETS
 
 EXAMPLE = "Use 3, 7 and 12 to make 33."
 _GREETINGS = (

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from demo.document import AGAIN, END_THINK, GAVE_UP, Question, chat, document, question, reply, small_talk, written
 from demo.judge import Judgement, Outcome, judge
-from demo.puzzle import COUNTS, NUMBERS, TARGETS, VALUES, evaluate, held_out, pose
+from demo.puzzle import COUNTS, NUMBERS, pose
 from demo.search import MOST_TRIES, identity, read_line, search
 from demo.smalltalk import LIMITS, remark
 from demo.tokenizer import Tokenizer, learn
 from demo.wording import read
+from ledlocal.evals.puzzle import TARGETS, VALUES, evaluate, held_out
 
 SEEDS = st.integers(0, 2**32)
 THREE = Question(chat(["Use 3, 7 and 12 to make 33."]), (3, 7, 12), 33)

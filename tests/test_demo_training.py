@@ -21,9 +21,9 @@ from demo.judge import Judgement, Outcome
 from demo.measurement import Settings, held_out, measure
 from demo.model import Model, Shape
 from demo.optimizer import Optimizer, orthogonal
-from demo.puzzle import held_out as of_the_held_out_part
 from demo.rollout import PLAIN, Law, roll_out
 from demo.tokenizer import Tokenizer, learn
+from ledlocal.evals.puzzle import held_out as of_the_held_out_part
 from ledlocal.methods.led import law as led_law
 
 SHAPES = [Shape(0, 3, 32, 2, 1, 32, 64), Shape(0, 2, 64, 4, 2, 32, 64)]
@@ -207,23 +207,24 @@ def test_replies_do_not_depend_on_their_neighbours_when_greedy(tokenizer: Tokeni
     assert [reply.tokens for reply in together] == [reply.tokens for reply in alone]
 
 
+@pytest.mark.parametrize("thinking", [True, False])
 @pytest.mark.parametrize("law", [PLAIN, Law("cold", temperature=0.6), Law("control", top_k=8),
                                  Law("led", temperature=0.8, top_k=8, layers=3)])
-def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law) -> None:
+def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law, thinking: bool) -> None:
     """20,000 first tokens against the law, LED's as ledlocal's own `law` gives it (chi-square, far in the tail)."""
     model, rows = new_model(tokenizer), 20_000
     with torch.no_grad():
         model.head.mul_(30)
         states = model(torch.tensor([[5, 6, 7]]))[:, :, -1]
         layers = (model.logits(states.flip(0)) / law.temperature).softmax(-1)[:, 0].double()
-        tokens, _ = law.draw(model, states.expand(-1, rows, -1), torch.ones(rows, dtype=torch.bool),
+        tokens, _ = law.draw(model, states.expand(-1, rows, -1), torch.full((rows,), thinking),
                              torch.Generator().manual_seed(7))
     expected = layers[0].clone()
     if law.top_k:
         most, ids = expected.topk(law.top_k)
         expected.zero_()
         expected[ids] = most / most.sum()
-        if law.layers > 1:
+        if law.layers > 1 and thinking:
             expected[ids] = torch.from_numpy(led_law(layers[:law.layers, ids].numpy()[None])[0])
     counts = torch.bincount(tokens, minlength=len(tokenizer)).double()
     assert counts[expected == 0].sum() == 0
@@ -231,18 +232,6 @@ def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law) -> None:
     statistic = float((((counts - rows * expected) ** 2) / (rows * expected))[often].sum())
     free = int(often.sum())
     assert statistic < free + 6 * math.sqrt(2 * free) + 6
-
-
-def test_exploring_ends_with_the_thought(tokenizer: Tokenizer) -> None:
-    model = new_model(tokenizer)
-    states = torch.randn(3, 500, 32)
-    law, quiet = Law("led", top_k=4, layers=3), Law("control", top_k=4)
-    thinking = torch.zeros(500, dtype=torch.bool)
-    with torch.no_grad():
-        top = [set(ids) for ids in model.logits(states[-1]).topk(4).indices.tolist()]
-        for one in (law, quiet):
-            tokens, _ = one.draw(model, states, thinking, torch.Generator().manual_seed(1))
-            assert all(token in ids for token, ids in zip(tokens.tolist(), top, strict=True))
 
 
 def test_what_is_measured_is_of_the_held_out_part(tokenizer: Tokenizer) -> None:
