@@ -42,8 +42,8 @@ test-demo: $(TRAIN) ## what trains the embedded model, and its types (installs P
 	$(BIN)/mypy -p demo
 	$(PYTEST) tests/test_demo_*.py
 
-demo-model: $(TRAIN) ## train the embedded model anew into build/demo (PROFILE=cpu, smoke or gpu)
-	$(ONE_HEAP) $(BIN)/python -m demo --profile $(PROFILE)
+demo-model: $(TRAIN) ## train the embedded model anew into build/demo (PROFILE=cpu, smoke or gpu; MINUTES=8 for a part)
+	$(ONE_HEAP) $(BIN)/python -m demo --profile $(PROFILE) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(DEV) ## ruff
 	$(BIN)/ruff check .

@@ -1,13 +1,15 @@
 """Group-relative policy optimization with a clipped objective (DeepSeekMath, arXiv 2402.03300, section 4).
 
-The ratio is between the model's own probabilities of a token, now and when the reply was sampled: temperature 1,
-untruncated, whatever law the reply was drawn by. There is no penalty for leaving the supervised model; the upper clip
-is the wider one (DAPO, arXiv 2503.14476, section 3.1) and the loss is a mean over tokens (section 3.3).
+The advantage is one of tries, not of whole replies (`advantages_of`). The ratio is between the model's own
+probabilities of a token, now and when the reply was sampled: temperature 1, untruncated, whatever law the reply was
+drawn by. There is no penalty for leaving the supervised model; the upper clip is the wider one (DAPO, arXiv 2503.14476,
+section 3.1) and the loss is a mean over tokens (section 3.3).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -44,9 +46,11 @@ class Settings:
     """Of the optimizer for each iteration's replies, which are used once."""
     longest: int = 384
     """Tokens of a reply."""
-    rate: float = 4e-4
-    fault: float = 1.0
-    """Advantage that a try at fault loses; a reply's is about -2 to 2."""
+    rate: float = 1e-3
+    fault: float = 0.2
+    """What a try at fault costs, where a solution is worth 1."""
+    discount: float = 0.95
+    """Of what comes behind a try that failed: the best one first."""
     micro: int = sft.MICRO
     law: Law = PLAIN
     minutes: float = 0.0
@@ -125,15 +129,45 @@ def iterate(model: Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer
 
 
 def advantages_of(judgements: Sequence[Judgement], settings: Settings) -> list[list[float]]:
-    """Of every token: its reply's among the replies to the same puzzle, less `fault` where it is to blame.
+    """Of every token: what its try made of the outlook, scaled to a mean square of 1 over all tokens.
 
-    A try at fault gains nothing by the good end of its reply.
+    The outlook behind so many failed tries is the mean return of the replies to the same puzzle that got there: GRPO's
+    baseline, but for every try instead of one for the whole reply. A try that fails loses little by it however the
+    reply ends; one that solves gains what was missing.
     """
-    rewards = torch.tensor([one.outcome.value for one in judgements]).view(-1, settings.group)
-    spread = rewards.std(1, keepdim=True, correction=0)
-    groups = torch.where(spread > 0, (rewards - rewards.mean(1, keepdim=True)) / spread.clamp_min(1e-6), 0.0)
-    return [[min(beside, 0.0) - settings.fault if fault else beside for fault in one.at_fault]
-            for beside, one in zip(groups.flatten().tolist(), judgements, strict=True)]
+    rows: list[list[float]] = []
+    for i in range(0, len(judgements), settings.group):
+        group = judgements[i:i + settings.group]
+        outlook = outlook_of([returns_of(one, settings) for one in group])
+        rows += [_gains(one, outlook, settings) for one in group]
+    squares = [x * x for row in rows for x in row]
+    scale = max(1e-6, math.sqrt(sum(squares) / len(squares)))
+    return [[x / scale for x in row] for row in rows]
+
+
+def returns_of(one: Judgement, settings: Settings) -> list[float]:
+    """Behind 0, 1, ... failed tries: the reward that is still to come, discounted, less what faults cost."""
+    returns = [one.outcome.value - settings.fault * one.faults[-1]]
+    for faults in reversed(one.faults[:-1]):
+        returns.append(settings.discount * returns[-1] - settings.fault * faults)
+    return returns[::-1]
+
+
+def outlook_of(returns: Sequence[Sequence[float]]) -> list[float]:
+    """Behind 0, 1, ... failed tries: the mean of those that got there."""
+    outlook = []
+    for at in range(max(map(len, returns))):
+        there = [row[at] for row in returns if at < len(row)]
+        outlook.append(sum(there) / len(there))
+    return outlook
+
+
+def _gains(one: Judgement, outlook: Sequence[float], settings: Settings) -> list[float]:
+    """Of every token."""
+    gains = [settings.discount * after - settings.fault * faults - before
+             for before, after, faults in zip(outlook, outlook[1:], one.faults[:-1], strict=False)]
+    gains.append(returns_of(one, settings)[-1] - outlook[len(one.faults) - 1])
+    return [gains[at] for at in one.failed]
 
 
 def objective(now: Tensor, before: Tensor, advantages: Tensor) -> Tensor:
@@ -152,7 +186,7 @@ def _optimize(model: Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimiz
         some = ordered[i:i + micro]
         batch = sft.batch_of([(row.ids, row.prompt) for row in some], tokenizer)
         learnt, ids = batch.learnt[:, 1:].to(device), batch.ids.to(device)
-        logits = model.logits(model.last(ids[:, :-1])[learnt])
+        logits = model.logits(model(ids[:, :-1])[learnt])
         now = logits.log_softmax(-1).gather(1, ids[:, 1:][learnt][:, None])[:, 0]
         before = torch.tensor([p for row in some for p in row.log_probabilities], device=device)
         advantages = torch.tensor([a for row in some for a in row.advantages], device=device)

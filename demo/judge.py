@@ -1,4 +1,4 @@
-"""What a reply to a puzzle is worth, and which of its tokens are to blame."""
+"""What a reply to a puzzle is worth, and what its thought is made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 from demo.document import END_THINK, END_TURN, GAVE_UP, THINK, Question
 from demo.puzzle import name_of
-from demo.search import YES, Reading, identity, read_line
+from demo.search import YES, identity, read_line
 from demo.tokenizer import Tokenizer
 from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.task import Problem
@@ -18,10 +18,11 @@ class Outcome(Enum):
     """How a reply ends; the value is its reward."""
 
     SOLVED = 1.0
-    GAVE_UP = 0.0
-    UNFINISHED = -0.25
-    """Cut off: searching on is not claiming anything."""
-    FALSE = -0.5
+    GAVE_UP = -0.3
+    """As much as one and a half tries at fault, or searching on would not pay."""
+    UNFINISHED = -0.5
+    """Cut off."""
+    FALSE = -0.8
     """An answer that is wrong, or none at all: worse than giving up, or every hopeless search would end in a claim."""
 
 
@@ -38,8 +39,10 @@ class Judgement:
     wrong_verdict: int = 0
     false_yes: int = 0
     repeated: int = 0
-    at_fault: list[bool] = field(default_factory=list)
-    """Of every token: it belongs to a try with a fault, or to a wrong answer."""
+    failed: list[int] = field(default_factory=list)
+    """Of every token: how many tries had come to "no" before its own began."""
+    faults: list[int] = field(default_factory=lambda: [0])
+    """Behind 0, 1, ... failed tries: how many tries at fault were made there."""
     choices: list[bool] = field(default_factory=list)
     """Of every token: an operand or a sign of a try, which nothing before it determines."""
 
@@ -47,7 +50,7 @@ class Judgement:
 def judge(asked: Question, tokens: Sequence[int], tokenizer: Tokenizer) -> Judgement:
     """Read a reply as it was sampled."""
     pieces = [tokenizer.bytes(token).decode("utf-8", "replace") for token in tokens]
-    verdict = Judgement(Outcome.FALSE, at_fault=[False] * len(pieces), choices=[False] * len(pieces))
+    verdict = Judgement(Outcome.FALSE, choices=[False] * len(pieces), failed=[0] * len(pieces))
     end = pieces.index(END_THINK) if END_THINK in pieces else len(pieces)
     begin = 2 if pieces[:2] == [THINK, "\n"] else 0
     _judge_thought(asked, pieces, begin, end, verdict)
@@ -56,8 +59,6 @@ def judge(asked: Question, tokens: Sequence[int], tokenizer: Tokenizer) -> Judge
         verdict.outcome = Outcome.UNFINISHED
         return verdict
     verdict.outcome = _outcome(asked, answer.removesuffix(END_TURN))
-    if verdict.outcome is Outcome.FALSE:
-        verdict.at_fault[end + 1:] = [True] * (len(pieces) - end - 1)
     return verdict
 
 
@@ -84,15 +85,13 @@ def _judge_thought(asked: Question, pieces: Sequence[str], begin: int, end: int,
         verdict.wrong_verdict += wrong_verdict
         verdict.false_yes += wrong_verdict and reading.verdict == YES
         verdict.repeated += key in seen
-        if found or wrong_verdict or key in seen or not _sound(reading):
-            verdict.at_fault[first:last] = [True] * (last - first)
+        verdict.faults[-1] += found or wrong_verdict or key in seen or not (reading.well_formed and reading.arithmetic)
         found |= reading.verdict == YES
+        if not found:
+            verdict.faults.append(0)
+            verdict.failed[last:] = [len(verdict.faults) - 1] * (len(pieces) - last)
         seen.add(key)
         _mark_choices(pieces, first, last, verdict.choices)
-
-
-def _sound(reading: Reading) -> bool:
-    return reading.well_formed and reading.arithmetic
 
 
 def _lines(pieces: Sequence[str], begin: int, end: int) -> list[tuple[int, int]]:

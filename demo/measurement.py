@@ -72,7 +72,7 @@ def look(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], replies:
     for one, reply, judgement in zip(asked, replies, judgements, strict=True):
         prompt = tokenizer.encode(one.prompt)
         ids = torch.tensor([prompt + reply.tokens], device=model.embedding.device)
-        states = model(ids[:, :-1])[:, 0, len(prompt) - 1:]
+        states = model.residual_stream(ids[:, :-1])[:, 0, len(prompt) - 1:]
         logs = model.logits(states).float().log_softmax(-1)
         entropy = (-(logs.exp() * logs).sum(-1) / scale).cpu()
         certain = (logs[-1].max(-1).values.exp() > SURE).cpu()

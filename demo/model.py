@@ -80,18 +80,17 @@ class Model(nn.Module):
         return [self.query, self.key, self.value, self.output, self.gate, self.up, self.down]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The residual stream after every layer, (layers, rows, tokens, width), of rows padded on the right.
+        """The residual stream after the last layer, (rows, tokens, width), of rows padded on the right.
 
         `ids` (rows, tokens); what follows a row's end may be anything.
         """
         places = ids.shape[1]
-        turn = self.cosine[:places], self.sine[:places]
-        return torch.stack(self._layers(ids, turn, None, None))
-
-    def last(self, ids: Tensor) -> Tensor:
-        """`forward`'s last layer alone: (rows, tokens, width)."""
-        places = ids.shape[1]
         return self._layers(ids, (self.cosine[:places], self.sine[:places]), None, None)[-1]
+
+    def residual_stream(self, ids: Tensor) -> Tensor:
+        """The same after every layer: (layers, rows, tokens, width)."""
+        places = ids.shape[1]
+        return torch.stack(self._layers(ids, (self.cosine[:places], self.sine[:places]), None, None))
 
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
         """(layers, rows, width) after the last of the new tokens `ids` (rows, tokens), which `cache` takes up."""
@@ -107,8 +106,10 @@ class Model(nn.Module):
         return torch.stack([state[:, -1] for state in states])
 
     def logits(self, residual: Tensor) -> Tensor:
-        """Of any layer's residual stream: final norm and head."""
-        return F.linear(F.rms_norm(residual, (self.shape.width,), self.final_norm, self.shape.epsilon), self.head)
+        """Of any layer's residual stream: final norm and head, in single precision whatever the layers have."""
+        with torch.autocast(self.head.device.type, enabled=False):
+            normed = F.rms_norm(residual.float(), (self.shape.width,), self.final_norm, self.shape.epsilon)
+            return F.linear(normed, self.head)
 
     def empty_cache(self, filled: Tensor) -> Cache:
         """For rows that hold a token where `filled` (rows, places) says so."""

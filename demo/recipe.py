@@ -56,7 +56,8 @@ class Recipe:
         def tell(done: int, loss: float) -> None:
             bars.update(bar, completed=done, told=f"loss {loss:.3f}")
 
-        return sft.train(model, self._tokenizer, profile.sft, self._seed, self._folder, tell, self._over)
+        with self._fast(model):
+            return sft.train(model, self._tokenizer, profile.sft, self._seed, self._folder, tell, self._over)
 
     def _reinforce(self, bars: Progress) -> bool:
         model = checkpoint.load(self._folder / "sft.pt", self._profile.device)[0]
@@ -66,7 +67,14 @@ class Recipe:
             told = f"solved {measures['solved']:.2f}, surprise {measures['surprise']:.3f}"
             bars.update(bar, completed=done, told=told)
 
-        return grpo.train(model, self._tokenizer, self._profile.rl, self._seed, self._folder, tell, self._over)
+        with self._fast(model):
+            return grpo.train(model, self._tokenizer, self._profile.rl, self._seed, self._folder, tell, self._over)
+
+    def _fast(self, model: Model) -> torch.autocast:
+        if self._profile.fast:
+            model.compile(dynamic=True)
+        # no cache: it would hold on to weights from before an optimizer's step
+        return torch.autocast(model.head.device.type, torch.bfloat16, self._profile.fast, cache_enabled=False)
 
     def _finish(self, stage: str, model: Model) -> None:
         """Export, check and measure one of the two models; the numbers lie beside it."""

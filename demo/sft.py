@@ -109,6 +109,6 @@ def encoded(tokenizer: Tokenizer, one: Document) -> tuple[list[int], int]:
 
 def loss_of(model: Model, ids: Tensor, learnt: Tensor) -> Tensor:
     """Summed cross-entropy of the learnt tokens."""
-    logits = model.logits(model.last(ids[:, :-1]))
+    logits = model.logits(model(ids[:, :-1]))
     each = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return (each * learnt[:, 1:].flatten()).sum()

@@ -42,14 +42,16 @@ def test_a_search_is_right_in_every_step_and_repeats_nothing(seed: int) -> None:
         assert (one.value == target) <= (i == len(tries) - 1)
 
 
-@given(SEEDS)
-def test_the_last_step_of_a_try_comes_as_near_as_it_can(seed: int) -> None:
-    rng = random.Random(seed)
-    numbers, target, _ = pose(rng)
-    for one in search(numbers, target, rng):
-        a, sign, b = re.fullmatch(r"(\d+)([-+*])(\d+)=\d+", one.steps.split(",")[-1]).groups()  # type: ignore[union-attr]
-        others = [value for other in "+-*" if (value := eval(f"{a}{other}{b}")) in VALUES]
-        assert abs(eval(f"{a}{sign}{b}") - target) == min(abs(value - target) for value in others)
+def test_every_other_last_step_comes_as_near_as_it_can() -> None:
+    """And of the rest what chance brings, about two in five."""
+    rng, nearest = random.Random(1), []
+    while len(nearest) < 2000:
+        numbers, target, _ = pose(rng)
+        for one in search(numbers, target, rng):
+            a, sign, b = re.fullmatch(r"(\d+)([-+*])(\d+)=\d+", one.steps.split(",")[-1]).groups()  # type: ignore[union-attr]
+            others = [value for other in "+-*" if (value := eval(f"{a}{other}{b}")) in VALUES]
+            nearest.append(abs(eval(f"{a}{sign}{b}") - target) == min(abs(value - target) for value in others))
+    assert 0.65 < sum(nearest) / len(nearest) < 0.8
 
 
 @pytest.mark.parametrize("first, second, same", [
@@ -134,48 +136,49 @@ def test_a_document_is_without_fault(tokenizer: Tokenizer, seed: int) -> None:
     verdict = judge(asked, ids, tokenizer)
     assert tokenizer.decode(ids) == text
     assert verdict.outcome is (Outcome.GAVE_UP if GAVE_UP in text else Outcome.SOLVED)
-    assert not any(verdict.at_fault) and len(verdict.at_fault) == len(verdict.choices) == len(ids)
+    assert not any(verdict.faults) and len(verdict.failed) == len(verdict.choices) == len(ids)
     assert 1 <= verdict.tries <= MOST_TRIES
-
-
-def faulty(verdict: Judgement, thought: str, answer: str, tokenizer: Tokenizer) -> str:
-    """The text of all tokens at fault."""
-    ids = tokenizer.encode(written(thought, answer))
-    return tokenizer.decode(token for token, fault in zip(ids, verdict.at_fault, strict=True) if fault)
 
 
 GOOD = "12-7=5,5*3=15 no"
 FOUND = "7*3=21,21+12=33 yes"
 
 
-@pytest.mark.parametrize("thought, answer, outcome, counts, fault", [
-    (FOUND, "(7*3)+12=33", Outcome.SOLVED, {}, ""),
-    (GOOD, GAVE_UP, Outcome.GAVE_UP, {}, ""),
-    (GOOD, "(7*3)+12=34", Outcome.FALSE, {}, "\n\n(7*3)+12=34<|im_end|>"),
-    (f"{GOOD}\n{GOOD}", GAVE_UP, Outcome.GAVE_UP, {"repeated": 1}, f"{GOOD}\n"),
-    (f"{GOOD}\n12-7=5,3*5=15 no\n{FOUND}", "(7*3)+12=33", Outcome.SOLVED, {"repeated": 1}, "12-7=5,3*5=15 no\n"),
-    ("12+7=18,18-3=15 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_arithmetic": 1}, "12+7=18,18-3=15 no\n"),
-    ("12-7=5,5*3=15 yes", "(12-7)*3=33", Outcome.FALSE, {"wrong_verdict": 1, "false_yes": 1},
-     "12-7=5,5*3=15 yes\n\n\n(12-7)*3=33<|im_end|>"),
-    ("7*3=21,21+12=33 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_verdict": 1}, "7*3=21,21+12=33 no\n"),
-    ("7*3=21 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, "7*3=21 no\n"),
-    (f"{FOUND}\n{GOOD}", "(7*3)+12=33", Outcome.SOLVED, {}, f"{GOOD}\n"),
-    ("This is not a puzzle.", "I only solve number puzzles.", Outcome.FALSE, {"malformed": 1},
-     "This is not a puzzle.\n\n\nI only solve number puzzles.<|im_end|>"),
+@pytest.mark.parametrize("thought, answer, outcome, counts, faults", [
+    (FOUND, "(7*3)+12=33", Outcome.SOLVED, {}, [0]),
+    (GOOD, GAVE_UP, Outcome.GAVE_UP, {}, [0, 0]),
+    (GOOD, "(7*3)+12=34", Outcome.FALSE, {}, [0, 0]),
+    (f"{GOOD}\n{GOOD}", GAVE_UP, Outcome.GAVE_UP, {"repeated": 1}, [0, 1, 0]),
+    (f"{GOOD}\n12-7=5,3*5=15 no\n{FOUND}", "(7*3)+12=33", Outcome.SOLVED, {"repeated": 1}, [0, 1, 0]),
+    ("12+7=18,18-3=15 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_arithmetic": 1}, [1, 0]),
+    ("12-7=5,5*3=15 yes", "(12-7)*3=33", Outcome.FALSE, {"wrong_verdict": 1, "false_yes": 1}, [1]),
+    ("7*3=21,21+12=33 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_verdict": 1}, [1, 0]),
+    ("7*3=21 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, [1, 0]),
+    (f"{FOUND}\n{GOOD}", "(7*3)+12=33", Outcome.SOLVED, {}, [1]),
+    ("This is not a puzzle.", "I only solve number puzzles.", Outcome.FALSE, {"malformed": 1}, [1, 0]),
 ])
 def test_how_a_reply_is_judged(tokenizer: Tokenizer, thought: str, answer: str, outcome: Outcome,
-                               counts: dict[str, int], fault: str) -> None:
+                               counts: dict[str, int], faults: list[int]) -> None:
     verdict = judged(thought, answer, tokenizer)
     assert verdict.outcome is outcome
     names = ("malformed", "wrong_arithmetic", "wrong_verdict", "false_yes", "repeated")
     assert {name: getattr(verdict, name) for name in names if getattr(verdict, name)} == counts
-    assert faulty(verdict, thought, answer, tokenizer) == fault
+    assert verdict.faults == faults
 
 
 def test_a_reply_that_is_cut_off_is_unfinished_and_its_last_line_is_not_blamed(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode(f"<think>\n{GOOD}\n12+7=20,20")
     verdict = judge(THREE, ids, tokenizer)
-    assert verdict.outcome is Outcome.UNFINISHED and verdict.tries == 1 and not any(verdict.at_fault)
+    assert verdict.outcome is Outcome.UNFINISHED and verdict.tries == 1 and verdict.faults == [0, 0]
+
+
+def test_every_token_knows_how_many_tries_failed_before_its_own(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(written(f"{GOOD}\n12+7=19,19-3=16 no\n{FOUND}\n{GOOD}", "(7*3)+12=33"))
+    verdict = judge(THREE, ids, tokenizer)
+    said = [tokenizer.decode([token for token, failed in zip(ids, verdict.failed, strict=True) if failed == i])
+            for i in range(max(verdict.failed) + 1)]
+    assert said == [f"<think>\n{GOOD}\n", "12+7=19,19-3=16 no\n",
+                    f"{FOUND}\n{GOOD}\n</think>\n\n(7*3)+12=33<|im_end|>"]
 
 
 def test_choices_are_what_nothing_determines(tokenizer: Tokenizer) -> None:
@@ -190,7 +193,7 @@ def test_choices_are_what_nothing_determines(tokenizer: Tokenizer) -> None:
 def test_any_reply_is_judged(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     verdict = judge(THREE, ids, tokenizer)
-    assert len(verdict.at_fault) == len(ids) == len(verdict.choices)
+    assert len(verdict.failed) == len(ids) == len(verdict.choices)
     assert (verdict.outcome is Outcome.UNFINISHED) == (END_TURN_ONCE.search(text) is None)
 
 

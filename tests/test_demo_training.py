@@ -56,7 +56,7 @@ def test_decoding_with_a_cache_is_the_same_as_all_at_once(tokenizer: Tokenizer, 
         cache = cache.keep(torch.tensor([True, False, True]))
         last = model.step(more[[0, 2], 2:3], cache)
         for i, row in enumerate(rows):
-            whole = model(torch.tensor([row + more[i].tolist()]))[:, 0]
+            whole = model.residual_stream(torch.tensor([row + more[i].tolist()]))[:, 0]
             for step, states in enumerate(steps):
                 torch.testing.assert_close(states[:, i], whole[:, len(row) - 1 + step], atol=1e-5, rtol=1e-4)
             if i != 1:
@@ -66,9 +66,9 @@ def test_decoding_with_a_cache_is_the_same_as_all_at_once(tokenizer: Tokenizer, 
 def test_what_follows_a_row_changes_nothing(tokenizer: Tokenizer) -> None:
     model, row = new_model(tokenizer), torch.randint(0, 300, (1, 9))
     with torch.no_grad():
-        longer = model.last(torch.cat((row, torch.zeros(1, 5, dtype=torch.long)), 1))
-        torch.testing.assert_close(model.last(row), longer[:, :9])
-        torch.testing.assert_close(model(row)[-1], model.last(row))
+        longer = model(torch.cat((row, torch.zeros(1, 5, dtype=torch.long)), 1))
+        torch.testing.assert_close(model(row), longer[:, :9])
+        torch.testing.assert_close(model.residual_stream(row)[-1], model(row))
 
 
 @pytest.mark.parametrize("rows, columns", [(8, 8), (16, 6), (5, 12)])
@@ -89,7 +89,7 @@ def test_the_loss_is_the_replies_cross_entropy(tokenizer: Tokenizer) -> None:
     with torch.no_grad():
         expected = 0.0
         for ids, prompt in rows:
-            logs = model.logits(model.last(torch.tensor([ids])))[0].log_softmax(-1)
+            logs = model.logits(model(torch.tensor([ids])))[0].log_softmax(-1)
             expected -= sum(float(logs[i - 1, ids[i]]) for i in range(prompt, len(ids)))
         assert float(sft.loss_of(model, batch.ids, batch.learnt)) == pytest.approx(expected, rel=1e-4)
 
@@ -142,24 +142,44 @@ def test_a_reinforced_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: To
     assert weights(folders[0] / "rl.pt") == weights(folders[1] / "rl.pt")
 
 
-def judgement(outcome: Outcome, at_fault: str) -> Judgement:
-    return Judgement(outcome, at_fault=[mark == "x" for mark in at_fault])
+def judgement(outcome: Outcome, failed: str, *faults: int) -> Judgement:
+    """Failed tries before every token; faults behind as many."""
+    return Judgement(outcome, failed=[int(digit) for digit in failed], faults=list(faults))
+
+
+SOLVED_SECOND = judgement(Outcome.SOLVED, "0011", 0, 0)
+GAVE_UP_THIRD = judgement(Outcome.GAVE_UP, "0122", 1, 0, 0)
+HALF = grpo.Settings(1, group=2, fault=0.2, discount=0.5)
+
+
+def test_returns_and_outlook_by_hand() -> None:
+    """A reward is worth half behind a failed try (1; -0.3; -0.8), a fault costs 0.2 where it is made."""
+    returns = [grpo.returns_of(one, HALF) for one in (SOLVED_SECOND, GAVE_UP_THIRD)]
+    assert returns == [pytest.approx([0.5, 1.0]), pytest.approx([-0.275, -0.15, -0.3])]
+    assert grpo.returns_of(judgement(Outcome.FALSE, "01", 0, 2), HALF) == pytest.approx([-0.6, -1.2])
+    assert grpo.outlook_of(returns) == pytest.approx([0.1125, 0.425, -0.3])
 
 
 def test_advantages_by_hand() -> None:
-    """Rewards 1, 0, 0, -0.5: mean 0.125, population deviation sqrt(0.296875)."""
-    group = [judgement(Outcome.SOLVED, "..x"), judgement(Outcome.GAVE_UP, "."), judgement(Outcome.GAVE_UP, "x"),
-             judgement(Outcome.FALSE, ".x")]
-    deviation = math.sqrt((0.875**2 + 2 * 0.125**2 + 0.625**2) / 4)
-    solved, gave_up, false = 0.875 / deviation, -0.125 / deviation, -0.625 / deviation
-    found = grpo.advantages_of(group, grpo.Settings(1, group=4, fault=0.5))
-    expected = [[solved, solved, -0.5], [gave_up], [gave_up - 0.5], [false, false - 0.5]]
-    assert [row == pytest.approx(other, rel=1e-5) for row, other in zip(found, expected, strict=True)] == [True] * 4
+    """By the outlook above: 0.5 * 0.425 - 0.1125, 1 - 0.425; 0.1 - 0.2, 0.5 * -0.3 - 0.425, -0.3 + 0.3."""
+    scale = math.sqrt((2 * 0.1**2 + 2 * 0.575**2 + 0.1**2 + 0.575**2) / 8)
+    found = grpo.advantages_of([SOLVED_SECOND, GAVE_UP_THIRD], HALF)
+    expected = [[0.1, 0.1, 0.575, 0.575], [-0.1, -0.575, 0, 0]]
+    assert found == [pytest.approx([x / scale for x in row]) for row in expected]
 
 
-def test_a_group_that_is_all_alike_teaches_only_by_its_faults() -> None:
-    group = [judgement(Outcome.SOLVED, ".x"), judgement(Outcome.SOLVED, "..")]
-    assert grpo.advantages_of(group, grpo.Settings(1, group=2, fault=1.0)) == [[0.0, -1.0], [0.0, 0.0]]
+def test_a_group_that_is_all_alike_teaches_nothing() -> None:
+    group = [judgement(Outcome.SOLVED, "01", 0, 0)] * 2
+    assert grpo.advantages_of(group, grpo.Settings(1, group=2)) == [[0.0, 0.0]] * 2
+
+
+def test_who_solves_it_sooner_or_with_less_fault_is_better() -> None:
+    sooner, later = judgement(Outcome.SOLVED, "00", 0), judgement(Outcome.SOLVED, "01", 0, 0)
+    [first, _], [failed, second] = grpo.advantages_of([sooner, later], grpo.Settings(1, group=2))
+    assert first > 0 > failed and second == 0
+    [[clean], [faulty]] = grpo.advantages_of([judgement(Outcome.SOLVED, "0", faults) for faults in (0, 1)],
+                                             grpo.Settings(1, group=2))
+    assert clean > 0 > faulty
 
 
 @pytest.mark.parametrize("ratio, advantage, value, slope", [
@@ -194,7 +214,7 @@ def test_log_probabilities_are_the_models_own(tokenizer: Tokenizer) -> None:
         for prompt, reply in zip(prompts, roll_out(model, tokenizer, prompts, law, 12, 3), strict=True):
             ids = torch.tensor([prompt + reply.tokens])
             with torch.no_grad():
-                logs = model.logits(model.last(ids))[0].log_softmax(-1)
+                logs = model.logits(model(ids))[0].log_softmax(-1)
             own = [float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(reply.tokens)]
             assert reply.log_probabilities == pytest.approx(own, abs=1e-4)
             assert len(reply.tokens) == 12 or reply.finished
@@ -216,7 +236,7 @@ def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law, thinking: b
     model, rows = new_model(tokenizer), 20_000
     with torch.no_grad():
         model.head.mul_(30)
-        states = model(torch.tensor([[5, 6, 7]]))[:, :, -1]
+        states = model.residual_stream(torch.tensor([[5, 6, 7]]))[:, :, -1]
         layers = (model.logits(states.flip(0)) / law.temperature).softmax(-1)[:, 0].double()
         tokens, _ = law.draw(model, states.expand(-1, rows, -1), torch.full((rows,), thinking),
                              torch.Generator().manual_seed(7))
