@@ -11,6 +11,7 @@ import torch
 
 from demo.profile import PROFILES, SEED
 from demo.recipe import Recipe
+from ledlocal.values.errors import BadInput
 
 UNFINISHED = 75
 """Exit code of a run that ended with its minutes, to be called again (EX_TEMPFAIL)."""
@@ -31,7 +32,11 @@ def main(name: str, folder: Path | None, seed: int, minutes: float, threads: int
     profile = PROFILES[name] if device is None else replace(PROFILES[name], device=device)
     if profile.device == "cuda" and not torch.cuda.is_available():
         raise click.UsageError("this profile needs a CUDA device, which PyTorch does not find")
-    if not Recipe(profile, folder or Path("build", "demo", name), seed, minutes).run():
+    try:
+        finished = Recipe(profile, folder or Path("build", "demo", name), seed, minutes).run()
+    except BadInput as error:
+        raise click.UsageError(str(error)) from error
+    if not finished:
         sys.exit(UNFINISHED)
 
 

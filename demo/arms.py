@@ -7,6 +7,7 @@ truncation but no exploring; as many minutes and as many seeds each. All are mea
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ import click
 import torch
 
 from demo import checkpoint, grpo, measurement
+from demo.log import records
 from demo.profile import PROFILES
 from demo.rollout import PLAIN, Law
 from demo.tokenizer import learn
 
 ARMS = {
     "standard": PLAIN,
-    "control": Law("control", top_k=8),
-    "led": Law("led", top_k=8, layers=8),
+    "control": Law(top_k=8),
+    "led": Law(top_k=8, layers=8),
 }
 _MEASURED = measurement.Settings(200, 16, for_layers=50)
 _LAST = 10
@@ -47,7 +49,7 @@ def main(start: Path, folder: Path, seeds: int, minutes: float, threads: int) ->
             run.mkdir(parents=True, exist_ok=True)
             result = run / "result.json"
             if not result.exists():
-                model, _ = checkpoint.load(start)
+                model, _ = checkpoint.load(start, tokenizer)
                 settings = replace(PROFILES["cpu"].rl, law=law, minutes=minutes)
                 grpo.train(model, tokenizer, settings, seed, run, _tell(run.name), lambda: False)
                 measured = measurement.measure(model, tokenizer, _MEASURED, seed)
@@ -57,7 +59,7 @@ def main(start: Path, folder: Path, seeds: int, minutes: float, threads: int) ->
 
 def _spent(run: Path) -> dict[str, Any]:
     """Iterations, time and the replies of the last iterations."""
-    lines = [json.loads(line) for line in (run / "rl.jsonl").read_text().splitlines()]
+    lines = records(run / "rl.jsonl", "iteration")
     last = lines[-_LAST:]
     return {"iterations": len(lines), "minutes": round(lines[-1]["seconds"] / 60, 1),
             "sampling minutes": round(sum(line["sampling"] for line in lines) / 60, 1),
@@ -65,7 +67,7 @@ def _spent(run: Path) -> dict[str, Any]:
                for name in ("solved", "length", "surprise")}}
 
 
-def _tell(name: str) -> Any:
+def _tell(name: str) -> Callable[[int, dict[str, float]], None]:
     def tell(iteration: int, measures: dict[str, float]) -> None:
         if iteration % 10 == 0:
             print(f"{name}: iteration {iteration}, {measures['seconds']:.0f} s, solved {measures['solved']:.3f}, "

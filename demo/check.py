@@ -11,7 +11,7 @@ import llama_cpp
 import torch
 
 from demo.document import END_TURN
-from demo.measurement import held_out
+from demo.measurement import asked_of_the_task
 from demo.model import Model
 from demo.rollout import Law, roll_out
 from demo.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ class Check:
 def check(path: Path, model: Model, tokenizer: Tokenizer, prompts: int = PROMPTS) -> Check:
     """The GGUF in llama.cpp beside `model` with its matrices rounded as the file has them."""
     theirs = llama_cpp.Llama(str(path), n_ctx=1024, n_threads=2, verbose=False)
-    asked = [tokenizer.encode(one.prompt) for one in held_out(prompts)]
+    asked = [tokenizer.encode(one.prompt) for one in asked_of_the_task(prompts)]
     ours = roll_out(rounded(model), tokenizer, asked, Law(temperature=0), _LONGEST, 0)
     equal = sum(_greedy(theirs, prompt, tokenizer.id(END_TURN)) == reply.tokens
                 for prompt, reply in zip(asked, ours, strict=True))

@@ -10,21 +10,26 @@ from typing import Any
 import torch
 
 from demo.model import Model, Shape
+from demo.tokenizer import Tokenizer
+from ledlocal.values.errors import BadInput
 
 MINUTES = 5
 """Between two checkpoints."""
 
 
-def save(path: Path, model: Model, **rest: Any) -> None:
+def save(path: Path, model: Model, tokenizer: Tokenizer, **rest: Any) -> None:
     """Weights and whatever else, whole or not at all."""
     part = path.with_suffix(".part")
-    torch.save({"shape": asdict(model.shape), "weights": model.state_dict(), **rest}, part)
+    torch.save({"shape": asdict(model.shape), "weights": model.state_dict(), "merges": list(tokenizer.merges), **rest},
+               part)
     part.replace(path)
 
 
-def load(path: Path, device: str = "cpu") -> tuple[Model, dict[str, Any]]:
-    """The model and the rest of a checkpoint."""
+def load(path: Path, tokenizer: Tokenizer, device: str = "cpu") -> tuple[Model, dict[str, Any]]:
+    """The model and the rest of a checkpoint. Raises BadInput if the model reads other tokens."""
     kept: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if kept.pop("merges") != list(tokenizer.merges):
+        raise BadInput(f"{path} was trained with other documents or another seed: move it away to train anew")
     model = Model(Shape(**kept.pop("shape"))).to(device)
     model.load_state_dict(kept.pop("weights"))
     return model, kept

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
+
+from demo.log import Record, records
 
 _WINDOW = 10
 """Iterations that are averaged."""
@@ -21,7 +21,7 @@ _PANELS = (
 
 def draw(folder: Path, path: Path) -> None:
     """Loss of the supervised steps, and what the replies of reinforcement came to, into one SVG or PNG."""
-    supervised, reinforced = _records(folder / "sft.jsonl"), _records(folder / "rl.jsonl")
+    supervised, reinforced = records(folder / "sft.jsonl", "step"), records(folder / "rl.jsonl", "iteration")
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = list(figure.subplots(2, 3).flat)
     axes[0].plot([one["step"] for one in supervised], [one["loss"] for one in supervised], linewidth=0.8)
@@ -39,15 +39,8 @@ def draw(folder: Path, path: Path) -> None:
     figure.savefig(path)
 
 
-def _smooth(records: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
+def _smooth(records: Sequence[Record], name: str) -> tuple[list[float], list[float]]:
     """Means of consecutive iterations."""
     parts = [records[i:i + _WINDOW] for i in range(0, len(records), _WINDOW)]
     return ([part[len(part) // 2]["iteration"] for part in parts],
             [sum(one[name] for one in part) / len(part) for part in parts])
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log; a step that was made again after an interruption counts once, as it was made last."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    key = "step" if lines and "step" in lines[0] else "iteration"
-    return [*{line[key]: line for line in lines}.values()]

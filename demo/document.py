@@ -32,6 +32,8 @@ class Question:
     prompt: str
     numbers: tuple[int, ...]
     target: int
+    expected: str = ""
+    """The answer, where it is no puzzle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,12 @@ def small_talk(rng: random.Random) -> Document:
     """A remark that is no puzzle, first or later in a conversation."""
     message, thought, answer = remark(rng)
     return Document(chat([*_earlier(rng), message]), written(thought, answer))
+
+
+def talk(rng: random.Random) -> Question:
+    """What `small_talk` says, without the reply."""
+    message, _, answer = remark(rng)
+    return Question(chat([*_earlier(rng), message]), (), 0, answer)
 
 
 def question(rng: random.Random) -> Question:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from demo.document import END_THINK, END_TURN, GAVE_UP, THINK, Question
 from demo.puzzle import name_of
-from demo.search import YES, identity, read_line
+from demo.search import SIGNS, YES, identity, read_line
 from demo.tokenizer import Tokenizer
 from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.task import Problem
@@ -18,12 +18,11 @@ class Outcome(Enum):
     """How a reply ends; the value is its reward."""
 
     SOLVED = 1.0
-    GAVE_UP = -0.3
-    """As much as one and a half tries at fault, or searching on would not pay."""
-    UNFINISHED = -0.5
+    GAVE_UP = 0.0
+    UNFINISHED = -0.1
     """Cut off."""
-    FALSE = -0.8
-    """An answer that is wrong, or none at all: worse than giving up, or every hopeless search would end in a claim."""
+    FALSE = -0.5
+    """Another answer than the right one, or none: it costs more than giving up, or all searches end in it."""
 
 
 @dataclass(slots=True)
@@ -33,16 +32,19 @@ class Judgement:
     outcome: Outcome
     tries: int = 0
     malformed: int = 0
-    """Tries that are no steps with a verdict, or use what is not there."""
+    """Tries that are no steps with a verdict, or use what is not there, or leave something."""
     wrong_arithmetic: int = 0
     """Tries with a wrong result."""
     wrong_verdict: int = 0
+    """Tries that make the target and are said not to, or the other way round."""
     false_yes: int = 0
     repeated: int = 0
     failed: list[int] = field(default_factory=list)
     """Of every token: how many tries had come to "no" before its own began."""
-    faults: list[int] = field(default_factory=lambda: [0])
-    """Behind 0, 1, ... failed tries: how many tries at fault were made there."""
+    faults: int = 0
+    """Tries with any of these, or behind one that made the target."""
+    at_fault: list[bool | None] = field(default_factory=list)
+    """Of every token: whether its try is at fault. None outside of tries, and where the token only decides to go on."""
     choices: list[bool] = field(default_factory=list)
     """Of every token: an operand or a sign of a try, which nothing before it determines."""
 
@@ -50,19 +52,22 @@ class Judgement:
 def judge(asked: Question, tokens: Sequence[int], tokenizer: Tokenizer) -> Judgement:
     """Read a reply as it was sampled."""
     pieces = [tokenizer.bytes(token).decode("utf-8", "replace") for token in tokens]
-    verdict = Judgement(Outcome.FALSE, choices=[False] * len(pieces), failed=[0] * len(pieces))
+    verdict = Judgement(Outcome.FALSE, choices=[False] * len(pieces), failed=[0] * len(pieces),
+                        at_fault=[None] * len(pieces))
     end = pieces.index(END_THINK) if END_THINK in pieces else len(pieces)
     begin = 2 if pieces[:2] == [THINK, "\n"] else 0
-    _judge_thought(asked, pieces, begin, end, verdict)
+    if not asked.expected:
+        _judge_thought(asked, pieces, begin, end, verdict)
     answer = "".join(pieces[end + 1:])
-    if not answer.endswith(END_TURN) or answer.count(END_TURN) > 1:
-        verdict.outcome = Outcome.UNFINISHED
-        return verdict
     verdict.outcome = _outcome(asked, answer.removesuffix(END_TURN))
+    if pieces[-1:] != [END_TURN]:
+        verdict.outcome = Outcome.UNFINISHED
     return verdict
 
 
 def _outcome(asked: Question, answer: str) -> Outcome:
+    if asked.expected:
+        return Outcome.SOLVED if answer == f"\n\n{asked.expected}" else Outcome.FALSE
     if answer == f"\n\n{GAVE_UP}":
         return Outcome.GAVE_UP
     puzzle = Problem(name_of(asked.numbers, asked.target), "", "", "")
@@ -71,27 +76,32 @@ def _outcome(asked: Question, answer: str) -> Outcome:
 
 def _judge_thought(asked: Question, pieces: Sequence[str], begin: int, end: int, verdict: Judgement) -> None:
     seen: set[str] = set()
-    found = False
+    found, failed = False, 0
     for first, last in _lines(pieces, begin, end):
         text = "".join(pieces[first:last])
-        if not text.endswith("\n"):  # cut off
+        if not text.endswith("\n") and end == len(pieces):  # cut off
             continue
         reading = read_line(text.removesuffix("\n"), asked.numbers)
-        key = identity(text.rpartition(" ")[0])
-        wrong_verdict = reading.verdict is not None and (reading.verdict == YES) != (reading.value == asked.target)
+        well_formed = reading.well_formed and text.endswith("\n")
+        made = well_formed and reading.arithmetic and reading.value == asked.target
+        wrong_verdict = reading.verdict is not None and (reading.verdict == YES) != made
+        key = identity(text.rpartition(" ")[0]) if well_formed else text
         verdict.tries += 1
-        verdict.malformed += not reading.well_formed
+        verdict.malformed += not well_formed
         verdict.wrong_arithmetic += not reading.arithmetic
         verdict.wrong_verdict += wrong_verdict
         verdict.false_yes += wrong_verdict and reading.verdict == YES
         verdict.repeated += key in seen
-        verdict.faults[-1] += found or wrong_verdict or key in seen or not (reading.well_formed and reading.arithmetic)
+        fault = found or wrong_verdict or key in seen or not (well_formed and reading.arithmetic)
+        blamed = first + (well_formed and not found)
+        verdict.at_fault[blamed:last] = [fault] * (last - blamed)
+        verdict.faults += fault
         found |= reading.verdict == YES
-        if not found:
-            verdict.faults.append(0)
-            verdict.failed[last:] = [len(verdict.faults) - 1] * (len(pieces) - last)
+        failed += not found
+        verdict.failed[last:] = [failed] * (len(pieces) - last)
         seen.add(key)
-        _mark_choices(pieces, first, last, verdict.choices)
+        if well_formed:
+            _mark_choices(pieces, first, last, verdict.choices)
 
 
 def _lines(pieces: Sequence[str], begin: int, end: int) -> list[tuple[int, int]]:
@@ -105,11 +115,11 @@ def _lines(pieces: Sequence[str], begin: int, end: int) -> list[tuple[int, int]]
 
 
 def _mark_choices(pieces: Sequence[str], first: int, last: int, choices: list[bool]) -> None:
-    open_ = True
+    """Of a well-formed line; the last step's operands are what is left, larger first: its sign alone is one."""
+    last_step = max(i for i in range(first, last) if pieces[i] == ",")
+    before_result = True
     for i in range(first, last):
-        if pieces[i] == "=":
-            open_ = False
-        elif pieces[i] == ",":
-            open_ = True
+        if pieces[i] in ("=", ","):
+            before_result = pieces[i] == ","
         else:
-            choices[i] = open_
+            choices[i] = before_result and (i < last_step or pieces[i] in SIGNS)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from demo.document import Question, chat
+from demo.document import Question, chat, talk
 from demo.judge import Judgement, Outcome, judge
 from demo.model import Model
 from demo.puzzle import COUNTS, problems
 from demo.rollout import PLAIN, Law, Rollout, roll_out
+from demo.smalltalk import remark
 from demo.tokenizer import Tokenizer
 from demo.wording import read
 from ledlocal.statistics.interval import estimate, pooled
@@ -36,7 +37,7 @@ class Settings:
     """Problems whose replies at temperature 1 the layers are looked into for."""
 
 
-def held_out(count: int) -> list[Question]:
+def asked_of_the_task(count: int) -> list[Question]:
     """The first of `ledlocal eval --task puzzle`, which no model is trained on."""
     asked = []
     for problem in problems()[:count]:
@@ -48,15 +49,36 @@ def held_out(count: int) -> list[Question]:
 
 def measure(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int) -> Json:
     """Solving and honesty at the two temperatures, and the layers; plain sampling, nothing truncated."""
-    asked = held_out(settings.problems)
+    asked = asked_of_the_task(settings.problems)
     result: Json = {}
     for temperature in sorted({settings.temperature, 1.0}):
         replies, judgements = _sampled(model, tokenizer, asked, settings.samples, Law(temperature=temperature), seed)
-        result[f"T={temperature:g}"] = {**_solved(asked, judgements, settings.samples), **_honesty(replies, judgements)}
+        result[f"T={temperature:g}"] = {**_solved(asked, judgements, settings.samples),
+                                        **_honesty(replies, judgements, settings.samples)}
+    result["conversation"] = _conversation(model, tokenizer, asked[:settings.for_layers], settings.temperature, seed)
     some = asked[:settings.for_layers]
     replies, judgements = _sampled(model, tokenizer, some, 2, PLAIN, seed + 1)
     result["layers"] = look(model, tokenizer, [one for one in some for _ in range(2)], replies, judgements)
     return result
+
+
+def _conversation(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], temperature: float,
+                  seed: int) -> Json:
+    """Shares: remarks answered as they should be, and the task's puzzles solved behind a remark, one reply each."""
+    rng = random.Random(f"{seed}/conversation")
+    talks = [talk(rng) for _ in asked]
+    later = [replace(one, prompt=_turns(remark(rng)) + one.prompt) for one in asked]
+    shares = {}
+    for name, some in (("remarks", talks), ("later", later)):
+        _, judgements = _sampled(model, tokenizer, some, 1, Law(temperature=temperature), seed)
+        shares[name] = round(sum(one.outcome is Outcome.SOLVED for one in judgements) / max(1, len(some)), 4)
+    return shares
+
+
+def _turns(said: tuple[str, str, str]) -> str:
+    """A remark and its answer, as they stand before another turn."""
+    message, _, answer = said
+    return chat([message, answer]).removesuffix(chat([]))
 
 
 @torch.no_grad()
@@ -64,7 +86,7 @@ def look(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], replies:
          judgements: Sequence[Judgement]) -> Json:
     """Entropy of every layer under the lens (final norm applied), as a share of ln V, and how often p_top1 > SURE.
 
-    Over choice tokens (an operand or a sign that nothing determines) and over all tokens of the thoughts' replies.
+    Over choice tokens (an operand or a sign that nothing determines) and over all tokens of the replies.
     """
     sums = {which: torch.zeros(model.shape.layers) for which in ("choice", "all")}
     sure, counts = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0)
@@ -95,29 +117,30 @@ def _sampled(model: Model, tokenizer: Tokenizer, asked: Sequence[Question], samp
 
 
 def _solved(asked: Sequence[Question], judgements: Sequence[Judgement], samples: int) -> Json:
-    correct = [sum(one.outcome is Outcome.SOLVED for one in judgements[i:i + samples])
-               for i in range(0, len(judgements), samples)]
+    correct = _by_problem([one.outcome is Outcome.SOLVED for one in judgements], samples)
     result: Json = {"problems": len(asked), "samples": samples}
     for k in (k for k in (1, 4, 16) if k <= samples):
         found = estimate(pass_at_k(correct, [samples] * len(correct), k))
         result[f"pass@{k}"] = [round(x, 4) for x in (found.value, found.low, found.high)]
     for count in COUNTS:
-        own = [c / samples for c, one in zip(correct, asked, strict=True) if len(one.numbers) == count]
-        result[f"pass@1 of {count} numbers"] = round(sum(own) / max(1, len(own)), 4)
+        if own := [c / samples for c, one in zip(correct, asked, strict=True) if len(one.numbers) == count]:
+            result[f"pass@1 of {count} numbers"] = round(sum(own) / len(own), 4)
     return result
 
 
-def _honesty(replies: Sequence[Rollout], judgements: Sequence[Judgement]) -> Json:
+def _by_problem(counts: Sequence[int], samples: int) -> list[int]:
+    return [sum(counts[i:i + samples]) for i in range(0, len(counts), samples)]
+
+
+def _honesty(replies: Sequence[Rollout], judgements: Sequence[Judgement], samples: int) -> Json:
     """Shares of replies by outcome and with a false yes; shares of tries with each fault; lengths in tokens."""
     count, tries = len(judgements), [one.tries for one in judgements]
     result: Json = {outcome.name.lower(): round(sum(one.outcome is outcome for one in judgements) / count, 4)
                     for outcome in Outcome}
     result["replies with a false yes"] = round(sum(one.false_yes > 0 for one in judgements) / count, 4)
     for name in ("malformed", "wrong_arithmetic", "wrong_verdict", "repeated"):
-        share = pooled([getattr(one, name) for one in judgements], tries)
+        share = pooled(_by_problem([getattr(one, name) for one in judgements], samples), _by_problem(tries, samples))
         result[f"{name} tries"] = [round(x, 5) for x in (share.value, share.low, share.high)]
     result["tries"] = round(sum(tries) / count, 2)
     result["tokens"] = round(sum(len(reply.tokens) for reply in replies) / count, 1)
     return result
-
-

@@ -40,8 +40,10 @@ class Recipe:
                 path = self._folder / f"{stage}.pt"
                 if not path.exists() and not trained(bars):
                     return False
-                models[stage] = checkpoint.load(path, self._profile.device)[0]
+                models[stage] = checkpoint.load(path, self._tokenizer, self._profile.device)[0]
         for stage, model in models.items():
+            if self._over():
+                return False
             self._finish(stage, model)
         curve.draw(self._folder, self._folder / "curves.svg")
         return True
@@ -60,7 +62,7 @@ class Recipe:
             return sft.train(model, self._tokenizer, profile.sft, self._seed, self._folder, tell, self._over)
 
     def _reinforce(self, bars: Progress) -> bool:
-        model = checkpoint.load(self._folder / "sft.pt", self._profile.device)[0]
+        model = checkpoint.load(self._folder / "sft.pt", self._tokenizer, self._profile.device)[0]
         bar = bars.add_task("reinforced", total=self._profile.rl.iterations, told="")
 
         def tell(done: int, measures: dict[str, float]) -> None:
@@ -84,10 +86,11 @@ class Recipe:
         export(model, self._tokenizer, path, path.stem)
         checked = check(path, model, self._tokenizer, self._profile.prompts)
         # the supervised model is not shipped, and not sharp: near-ties fall either way
-        if stage == "rl" and self._profile.must_be_equal and not checked.passed:
+        strict = stage == "rl" and self._profile.must_be_equal
+        if checked.texts != checked.texts_equal or (strict and not checked.passed):
             raise ValueError(_said(path, checked))
         print(_said(path, checked))
-        measured = measurement.measure(model.cpu(), self._tokenizer, self._profile.measurement, self._seed)
+        measured = measurement.measure(model, self._tokenizer, self._profile.measurement, self._seed)
         result: dict[str, Any] = {"check": asdict(checked), "bytes": path.stat().st_size, **measured}
         numbers.write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(result, indent=1))
@@ -99,5 +102,3 @@ class Recipe:
 def _said(path: Path, one: Check) -> str:
     return (f"{path}: llama.cpp reads {one.texts_equal} of {one.texts} texts and says {one.prompts_equal} of "
             f"{one.prompts} greedy replies as PyTorch does")
-
-

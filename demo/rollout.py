@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo.document import END_THINK, END_TURN
+from demo.document import END_THINK, END_TURN, THINK
 from demo.model import Model
 from demo.tokenizer import END_OF_TEXT, Tokenizer
 from ledlocal.methods import led
@@ -24,7 +24,6 @@ _SHRINK = 0.8
 class Law:
     """What a token is drawn from, thoughts and answers alike but for exploring, which thoughts do only."""
 
-    name: str = "plain"
     temperature: float = 1.0
     """0: always the most probable token."""
     top_k: int = 0
@@ -52,7 +51,7 @@ class Law:
 
     def _explore(self, model: Model, final: Tensor, states: Tensor, thinking: Tensor,
                  generator: torch.Generator) -> Tensor:
-        """ledlocal's own LED: section 4 of the paper, with the final norm on every layer."""
+        """ledlocal's preset `paper`: the final layer and those just below, with the final norm on every layer."""
         earlier = model.logits(states[-self.layers:-1].flip(0)).float()
         layers = (torch.cat((final[None], earlier)) / self.temperature).softmax(-1)
         most, ids = layers[0].topk(self.top_k, -1)
@@ -94,7 +93,7 @@ def roll_out(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]
 def _together(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], law: Law, longest: int,
               generator: torch.Generator) -> list[Rollout]:
     device = model.embedding.device
-    end, end_think = tokenizer.id(END_TURN), tokenizer.id(END_THINK)
+    end, think, end_think = (tokenizer.id(special) for special in (END_TURN, THINK, END_THINK))
     rows, width = len(prompts), max(map(len, prompts))
     filled = torch.ones(rows, width + longest, dtype=torch.bool, device=device)
     ids = torch.full((rows, width), tokenizer.id(END_OF_TEXT), device=device)
@@ -105,11 +104,11 @@ def _together(model: Model, tokenizer: Tokenizer, prompts: Sequence[Sequence[int
     said = torch.full((rows, longest), -1, device=device)
     surprise = torch.zeros(rows, longest, device=device)
     going = torch.ones(rows, dtype=torch.bool, device=device)
-    thinking = going.clone()
+    thinking = torch.zeros_like(going)
     for place in range(longest):
         tokens, log_probabilities = law.draw(model, model.step(ids, cache), thinking, generator)
         said[live[going], place], surprise[live[going], place] = tokens[going], log_probabilities[going]
-        thinking &= tokens != end_think
+        thinking = (thinking | (tokens == think)) & (tokens != end_think)
         going &= tokens != end
         share = float(going.float().mean())
         if share == 0:

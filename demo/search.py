@@ -16,7 +16,7 @@ MOST_TRIES = 14
 """Of one thought of the training documents."""
 _NEAREST = 0.5
 """Share of tries whose last step comes as near to the target as its two numbers can."""
-_SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _STEP = re.compile(r"([0-9]{1,6})([-+*])([0-9]{1,6})=([0-9]{1,6})")
 
 
@@ -78,7 +78,7 @@ def read_line(line: str, numbers: Sequence[int]) -> Reading:
         if step is None:
             return Reading(False, arithmetic, value, verdict)
         a, sign, b, value = int(step[1]), step[2], int(step[3]), int(step[4])
-        arithmetic &= _SIGNS[sign](a, b) == value
+        arithmetic &= SIGNS[sign](a, b) == value
         left.subtract((a, b))
         if min(left[a], left[b]) < 0:
             return Reading(False, arithmetic, value, verdict)
@@ -92,7 +92,7 @@ def _try(numbers: Sequence[int], target: int, rng: random.Random) -> Try | None:
     steps = []
     while len(parts) > 1:
         (a, left), (b, right) = sorted((parts.pop(), parts.pop()), key=lambda part: -part[0])
-        results = {sign: _SIGNS[sign](a, b) for sign in _SIGNS if _SIGNS[sign](a, b) in VALUES}
+        results = {sign: SIGNS[sign](a, b) for sign in SIGNS if SIGNS[sign](a, b) in VALUES}
         if not results:
             return None
         if not parts and rng.random() < _NEAREST:

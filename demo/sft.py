@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from demo import checkpoint
+from demo import checkpoint, log
 from demo.document import Document, document
 from demo.model import Model
 from demo.optimizer import Optimizer
@@ -47,33 +46,33 @@ class Batch:
 def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, folder: Path,
           progress: Callable[[int, float], None], stop: Callable[[], bool]) -> bool:
     """Train `model` in place, from the checkpoint in `folder` if one is there. False if `stop` ended it early."""
-    path, optimizer, begin = folder / "sft.part.pt", Optimizer(model), 0
+    path, written, optimizer, begin, spent = folder / "sft.part.pt", folder / "sft.jsonl", Optimizer(model), 0, 0.0
     if path.exists():
-        kept, rest = checkpoint.load(path, str(model.embedding.device))
+        kept, rest = checkpoint.load(path, tokenizer, str(model.embedding.device))
         model.load_state_dict(kept.state_dict())
         optimizer.load(rest["optimizer"])
-        begin = rest["step"]
-    clock, started = checkpoint.Clock(), time.monotonic()
+        begin, spent = rest["step"], rest["seconds"]
+    clock, started = checkpoint.Clock(), time.monotonic() - spent
     device = model.embedding.device
-    with (folder / "sft.jsonl").open("a") as log:
-        for step in range(begin, settings.steps):
-            loss, tokens = 0.0, 0
-            batches = list(micro_batches(tokenizer, settings, random.Random(f"{seed}/sft/{step}")))
-            total = sum(int(batch.learnt.sum()) for batch in batches)
-            for batch in batches:
-                part = loss_of(model, batch.ids.to(device), batch.learnt.to(device)) / total
-                torch.autograd.backward(part)
-                loss, tokens = loss + part.item(), tokens + batch.ids.numel()
-            optimizer.step(schedule(step, settings.steps))
-            log.write(json.dumps({"step": step, "loss": round(loss, 4), "tokens": tokens,
-                                  "seconds": round(time.monotonic() - started, 1)}) + "\n")
-            progress(step + 1, loss)
-            if clock.due() or stop():
-                log.flush()
-                checkpoint.save(path, model, optimizer=optimizer.state(), step=step + 1)
-                if stop():
-                    return False
-    checkpoint.save(folder / "sft.pt", model)
+    log.mend(written)
+    for step in range(begin, settings.steps):
+        loss, tokens = 0.0, 0
+        batches = list(micro_batches(tokenizer, settings, random.Random(f"{seed}/sft/{step}")))
+        total = sum(int(batch.learnt.sum()) for batch in batches)
+        for batch in batches:
+            part = loss_of(model, batch.ids.to(device), batch.learnt.to(device)) / total
+            torch.autograd.backward(part)
+            loss, tokens = loss + part.item(), tokens + batch.ids.numel()
+        optimizer.step(schedule(step, settings.steps))
+        log.append(written, {"step": step, "loss": round(loss, 4), "tokens": tokens,
+                             "seconds": round(time.monotonic() - started, 1)})
+        progress(step + 1, loss)
+        if clock.due() or stop():
+            checkpoint.save(path, model, tokenizer, optimizer=optimizer.state(), step=step + 1,
+                            seconds=time.monotonic() - started)
+            if stop():
+                return False
+    checkpoint.save(folder / "sft.pt", model, tokenizer)
     path.unlink(missing_ok=True)
     return True
 

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo.document import AGAIN, END_THINK, GAVE_UP, Question, chat, document, question, reply, small_talk, written
+from demo.document import (
+    AGAIN,
+    END_THINK,
+    END_TURN,
+    GAVE_UP,
+    Question,
+    chat,
+    document,
+    question,
+    reply,
+    small_talk,
+    talk,
+    written,
+)
 from demo.judge import Judgement, Outcome, judge
 from demo.puzzle import COUNTS, NUMBERS, pose
 from demo.search import MOST_TRIES, identity, read_line, search
@@ -136,7 +149,7 @@ def test_a_document_is_without_fault(tokenizer: Tokenizer, seed: int) -> None:
     verdict = judge(asked, ids, tokenizer)
     assert tokenizer.decode(ids) == text
     assert verdict.outcome is (Outcome.GAVE_UP if GAVE_UP in text else Outcome.SOLVED)
-    assert not any(verdict.faults) and len(verdict.failed) == len(verdict.choices) == len(ids)
+    assert not verdict.faults and len(verdict.failed) == len(verdict.choices) == len(ids)
     assert 1 <= verdict.tries <= MOST_TRIES
 
 
@@ -144,32 +157,42 @@ GOOD = "12-7=5,5*3=15 no"
 FOUND = "7*3=21,21+12=33 yes"
 
 
-@pytest.mark.parametrize("thought, answer, outcome, counts, faults", [
-    (FOUND, "(7*3)+12=33", Outcome.SOLVED, {}, [0]),
-    (GOOD, GAVE_UP, Outcome.GAVE_UP, {}, [0, 0]),
-    (GOOD, "(7*3)+12=34", Outcome.FALSE, {}, [0, 0]),
-    (f"{GOOD}\n{GOOD}", GAVE_UP, Outcome.GAVE_UP, {"repeated": 1}, [0, 1, 0]),
-    (f"{GOOD}\n12-7=5,3*5=15 no\n{FOUND}", "(7*3)+12=33", Outcome.SOLVED, {"repeated": 1}, [0, 1, 0]),
-    ("12+7=18,18-3=15 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_arithmetic": 1}, [1, 0]),
-    ("12-7=5,5*3=15 yes", "(12-7)*3=33", Outcome.FALSE, {"wrong_verdict": 1, "false_yes": 1}, [1]),
-    ("7*3=21,21+12=33 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_verdict": 1}, [1, 0]),
-    ("7*3=21 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, [1, 0]),
-    (f"{FOUND}\n{GOOD}", "(7*3)+12=33", Outcome.SOLVED, {}, [1]),
-    ("This is not a puzzle.", "I only solve number puzzles.", Outcome.FALSE, {"malformed": 1}, [1, 0]),
+@pytest.mark.parametrize("thought, answer, outcome, counts, blamed", [
+    (FOUND, "(7*3)+12=33", Outcome.SOLVED, {}, ""),
+    (GOOD, GAVE_UP, Outcome.GAVE_UP, {}, ""),
+    (GOOD, "(7*3)+12=34", Outcome.FALSE, {}, ""),
+    (f"{GOOD}\n{GOOD}", GAVE_UP, Outcome.GAVE_UP, {"repeated": 1}, "-7=5,5*3=15 no\n"),
+    (f"{GOOD}\n12-7=5,3*5=15 no\n{FOUND}", "(7*3)+12=33", Outcome.SOLVED, {"repeated": 1}, "-7=5,3*5=15 no\n"),
+    ("12+7=18,18-3=15 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_arithmetic": 1}, "+7=18,18-3=15 no\n"),
+    ("12-7=5,5*3=15 yes", "(12-7)*3=33", Outcome.FALSE, {"wrong_verdict": 1, "false_yes": 1},
+     "-7=5,5*3=15 yes\n"),
+    ("7*3=21,21+12=33 no", GAVE_UP, Outcome.GAVE_UP, {"wrong_verdict": 1}, "*3=21,21+12=33 no\n"),
+    ("7*3=21 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, "7*3=21 no\n"),
+    ("3*11=33 yes", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1, "wrong_verdict": 1, "false_yes": 1}, "3*11=33 yes\n"),
+    ("7+12=20,20+13=33 yes", GAVE_UP, Outcome.GAVE_UP,
+     {"malformed": 1, "wrong_arithmetic": 1, "wrong_verdict": 1, "false_yes": 1},
+     "7+12=20,20+13=33 yes\n"),
+    ("3*11=33 no", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, "3*11=33 no\n"),
+    ("so so", GAVE_UP, Outcome.GAVE_UP, {"malformed": 1}, "so so\n"),
+    (f"{FOUND}\n{GOOD}", "(7*3)+12=33", Outcome.SOLVED, {}, f"{GOOD}\n"),
+    ("This is not a puzzle.", "I only solve number puzzles.", Outcome.FALSE, {"malformed": 1},
+     "This is not a puzzle.\n"),
 ])
 def test_how_a_reply_is_judged(tokenizer: Tokenizer, thought: str, answer: str, outcome: Outcome,
-                               counts: dict[str, int], faults: list[int]) -> None:
+                               counts: dict[str, int], blamed: str) -> None:
     verdict = judged(thought, answer, tokenizer)
     assert verdict.outcome is outcome
     names = ("malformed", "wrong_arithmetic", "wrong_verdict", "false_yes", "repeated")
     assert {name: getattr(verdict, name) for name in names if getattr(verdict, name)} == counts
-    assert verdict.faults == faults
+    ids = tokenizer.encode(written(thought, answer))
+    assert tokenizer.decode(i for i, fault in zip(ids, verdict.at_fault, strict=True) if fault) == blamed
+    assert verdict.faults == blamed.count("\n")
 
 
 def test_a_reply_that_is_cut_off_is_unfinished_and_its_last_line_is_not_blamed(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode(f"<think>\n{GOOD}\n12+7=20,20")
     verdict = judge(THREE, ids, tokenizer)
-    assert verdict.outcome is Outcome.UNFINISHED and verdict.tries == 1 and verdict.faults == [0, 0]
+    assert verdict.outcome is Outcome.UNFINISHED and verdict.tries == 1 and not verdict.faults
 
 
 def test_every_token_knows_how_many_tries_failed_before_its_own(tokenizer: Tokenizer) -> None:
@@ -181,11 +204,24 @@ def test_every_token_knows_how_many_tries_failed_before_its_own(tokenizer: Token
                     f"{FOUND}\n{GOOD}\n</think>\n\n(7*3)+12=33<|im_end|>"]
 
 
+def test_a_line_that_ends_with_the_thought_is_judged(tokenizer: Tokenizer) -> None:
+    verdict = judge(THREE, tokenizer.encode(f"<think>\n{FOUND}</think>\n\n(7*3)+12=33<|im_end|>"), tokenizer)
+    assert (verdict.tries, verdict.malformed, verdict.false_yes) == (1, 1, 1) and verdict.outcome is Outcome.SOLVED
+
+
+def test_what_is_no_puzzle_has_its_answer(tokenizer: Tokenizer) -> None:
+    asked = talk(random.Random(1))
+    assert asked.expected
+    for answer, outcome in ((asked.expected, Outcome.SOLVED), ("(7*3)+12=33", Outcome.FALSE)):
+        verdict = judge(asked, tokenizer.encode(written("This is not a puzzle.", answer)), tokenizer)
+        assert verdict.outcome is outcome and not verdict.faults and not verdict.tries
+
+
 def test_choices_are_what_nothing_determines(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode(written(f"{GOOD}\n{FOUND}", "(7*3)+12=33"))
     verdict = judge(THREE, ids, tokenizer)
     chosen = [tokenizer.decode([token]) for token, choice in zip(ids, verdict.choices, strict=True) if choice]
-    assert chosen == ["12", "-", "7", "5", "*", "3", "7", "*", "3", "21", "+", "12"]
+    assert chosen == ["12", "-", "7", "*", "7", "*", "3", "+"]  # of the last step the sign: the rest is what is left
 
 
 @settings(max_examples=200)
@@ -194,10 +230,9 @@ def test_any_reply_is_judged(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     verdict = judge(THREE, ids, tokenizer)
     assert len(verdict.failed) == len(ids) == len(verdict.choices)
-    assert (verdict.outcome is Outcome.UNFINISHED) == (END_TURN_ONCE.search(text) is None)
+    assert (verdict.outcome is Outcome.UNFINISHED) == (ids[-1:] != [tokenizer.id(END_TURN)])
 
 
-END_TURN_ONCE = re.compile(r"</think>(?:(?!<\|im_end\|>).)*<\|im_end\|>\Z", re.DOTALL)
 
 
 @given(st.text())

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from demo import checkpoint, grpo, sft
+from demo import checkpoint, grpo, log, sft
 from demo.check import check, rounded
-from demo.document import question
+from demo.document import END_TURN, question
 from demo.export import export
 from demo.judge import Judgement, Outcome
-from demo.measurement import Settings, held_out, measure
+from demo.measurement import Settings, asked_of_the_task, measure
 from demo.model import Model, Shape
 from demo.optimizer import Optimizer, orthogonal
 from demo.rollout import PLAIN, Law, roll_out
 from demo.tokenizer import Tokenizer, learn
-from ledlocal.evals.puzzle import held_out as of_the_held_out_part
+from ledlocal.evals.puzzle import held_out
 from ledlocal.methods.led import law as led_law
+from ledlocal.values.errors import BadInput
 
 torch.set_num_threads(1)  # as many processes as cores
 SHAPES = [Shape(0, 3, 32, 2, 1, 32, 64), Shape(0, 2, 64, 4, 2, 32, 64)]
@@ -110,7 +113,8 @@ def test_documents_are_learnt(tokenizer: Tokenizer, tmp_path: Path) -> None:
 
 
 def weights(path: Path) -> dict[str, object]:
-    return {name: weight.numpy().tobytes() for name, weight in checkpoint.load(path)[0].state_dict().items()}
+    kept = torch.load(path, weights_only=True)
+    return {name: weight.numpy().tobytes() for name, weight in kept["weights"].items()}
 
 
 def test_a_supervised_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -128,58 +132,109 @@ def test_a_supervised_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: To
     assert weights(folders[0] / "sft.pt") == weights(folders[1] / "sft.pt")
 
 
+def restless(tokenizer: Tokenizer) -> Model:
+    """Untrained, but it ends its turn now and then: replies differ in their reward."""
+    model = new_model(tokenizer)
+    with torch.no_grad():
+        model.head[tokenizer.id(END_TURN)] = torch.randn(model.shape.width)
+    return model
+
+
+SHORT = grpo.Settings(3, puzzles=2, remarks=1, group=4, longest=24, steps=2)
+
+
 def test_a_reinforced_run_that_was_interrupted_goes_on_bit_for_bit(tokenizer: Tokenizer, tmp_path: Path) -> None:
     folders = [tmp_path / "whole", tmp_path / "parts"]
     for folder in folders:
         folder.mkdir()
-    settings = grpo.Settings(3, puzzles=2, group=4, longest=24, steps=2)
-    assert grpo.train(new_model(tokenizer), tokenizer, settings, 1, folders[0], lambda *_: None, lambda: False)
+    before = restless(tokenizer).state_dict()["query"].numpy().tobytes()
+    assert grpo.train(restless(tokenizer), tokenizer, SHORT, 1, folders[0], lambda *_: None, lambda: False)
     done: list[int] = []
-    assert not grpo.train(new_model(tokenizer), tokenizer, settings, 1, folders[1],
+    assert not grpo.train(restless(tokenizer), tokenizer, SHORT, 1, folders[1],
                           lambda step, _: done.append(step), lambda: len(done) == 1)
-    assert grpo.train(new_model(tokenizer, seed=9), tokenizer, settings, 1, folders[1],
+    (folders[1] / "rl.jsonl").write_text((folders[1] / "rl.jsonl").read_text() + '{"torn')
+    assert grpo.train(new_model(tokenizer, seed=9), tokenizer, SHORT, 1, folders[1],
                       lambda step, _: done.append(step), lambda: False)
     assert weights(folders[0] / "rl.pt") == weights(folders[1] / "rl.pt")
+    assert weights(folders[0] / "rl.pt")["query"] != before
+    logs = [log.records(folder / "rl.jsonl", "iteration") for folder in folders]
+    assert [one["iteration"] for one in logs[1]] == [0, 1, 2] and sum(one["rows"] for one in logs[1]) > 0
+    assert [one["reward"] for one in logs[0]] == [one["reward"] for one in logs[1]]
 
 
-def judgement(outcome: Outcome, failed: str, *faults: int) -> Judgement:
-    """Failed tries before every token; faults behind as many."""
-    return Judgement(outcome, failed=[int(digit) for digit in failed], faults=list(faults))
+def test_a_checkpoint_of_other_tokens_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a.pt", new_model(tokenizer), tokenizer)
+    with pytest.raises(BadInput, match="was trained with other documents"):
+        checkpoint.load(tmp_path / "a.pt", Tokenizer([*tokenizer.merges[:-2], *tokenizer.merges[:-3:-1]]))
 
 
-SOLVED_SECOND = judgement(Outcome.SOLVED, "0011", 0, 0)
-GAVE_UP_THIRD = judgement(Outcome.GAVE_UP, "0122", 1, 0, 0)
-HALF = grpo.Settings(1, group=2, fault=0.2, discount=0.5)
+def test_nothing_is_clipped_before_the_first_step(tokenizer: Tokenizer) -> None:
+    """The ratio is 1 everywhere: log-probabilities of the same tokens, as they were drawn and as they are learnt."""
+    model = restless(tokenizer)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    found = grpo.iterate(model, tokenizer, optimizer, 0.0, replace(SHORT, micro=3), "1")
+    assert found["rows"] > 0 and found["clipped"] == 0
 
 
-def test_returns_and_outlook_by_hand() -> None:
-    """A reward is worth half behind a failed try (1; -0.3; -0.8), a fault costs 0.2 where it is made."""
-    returns = [grpo.returns_of(one, HALF) for one in (SOLVED_SECOND, GAVE_UP_THIRD)]
-    assert returns == [pytest.approx([0.5, 1.0]), pytest.approx([-0.275, -0.15, -0.3])]
-    assert grpo.returns_of(judgement(Outcome.FALSE, "01", 0, 2), HALF) == pytest.approx([-0.6, -1.2])
-    assert grpo.outlook_of(returns) == pytest.approx([0.1125, 0.425, -0.3])
+def test_a_step_makes_what_was_good_more_probable(tokenizer: Tokenizer) -> None:
+    model = restless(tokenizer)
+    prompt = tokenizer.encode(question(random.Random(1)).prompt)
+    [reply] = roll_out(model, tokenizer, [prompt], PLAIN, 12, 1)
+    for advantage in (1.0, -1.0):
+        row = grpo.Row(prompt + reply.tokens, len(prompt), reply.log_probabilities, [advantage] * len(reply.tokens))
+        changed = copy.deepcopy(model)
+        grpo._optimize(changed, tokenizer, torch.optim.SGD(changed.parameters(), lr=0.01), [row], 1)
+        with torch.no_grad():
+            logs = changed.logits(changed(torch.tensor([row.ids]))[0, len(prompt) - 1:-1]).log_softmax(-1)
+        now = float(logs.gather(1, torch.tensor(reply.tokens)[:, None]).sum())
+        assert (now - sum(reply.log_probabilities)) * advantage > 0
+
+
+def judgement(outcome: Outcome, failed: str, at_fault: str = "") -> Judgement:
+    """Failed tries before every token, and whether it is of a try at fault (x), of one without (.), or of none."""
+    marks: dict[str, bool | None] = {"x": True, ".": False, " ": None}
+    return Judgement(outcome, failed=[int(digit) for digit in failed], tries=len(at_fault.split()),
+                     faults=sum("x" in part for part in at_fault.split()),
+                     at_fault=[marks[mark] for mark in at_fault.ljust(len(failed))])
+
+
+PAIR = grpo.Settings(1, group=2, fault=0.6)
+
+
+def test_the_outlook_by_hand() -> None:
+    """Solved behind one failed try, given up behind two, a lie at once."""
+    assert grpo.outlook_of([(1, 1.0), (2, 0.0), (0, -0.5)]) == pytest.approx([1 / 6, 0.5, 0.0])
 
 
 def test_advantages_by_hand() -> None:
-    """By the outlook above: 0.5 * 0.425 - 0.1125, 1 - 0.425; 0.1 - 0.2, 0.5 * -0.3 - 0.425, -0.3 + 0.3."""
-    scale = math.sqrt((2 * 0.1**2 + 2 * 0.575**2 + 0.1**2 + 0.575**2) / 8)
-    found = grpo.advantages_of([SOLVED_SECOND, GAVE_UP_THIRD], HALF)
-    expected = [[0.1, 0.1, 0.575, 0.575], [-0.1, -0.575, 0, 0]]
-    assert found == [pytest.approx([x / scale for x in row]) for row in expected]
+    """Solved behind one failed try and given up behind two, of three tries one at fault.
+
+    The outlook is 1/2, 1/2, 0. From what the other reply came to: 1/2 - 0 and 1 - 0; 1/2 - 1, 0 - 1, 0 - 1.
+    """
+    group = [judgement(Outcome.SOLVED, "0011", " .  "), judgement(Outcome.GAVE_UP, "0012", "x . ")]
+    gains = [[0.5, 0.5, 1, 1], [-0.5, -0.5, -1, -1]]
+    scale = math.sqrt(sum(x * x for row in gains for x in row) / 8)
+    faults = [[0, 0.2, 0, 0], [-0.4, 0, 0.2, 0]]
+    found = grpo.advantages_of(group, PAIR)
+    assert found == [pytest.approx([x / scale + y for x, y in zip(*row, strict=True)])
+                     for row in zip(gains, faults, strict=True)]
 
 
 def test_a_group_that_is_all_alike_teaches_nothing() -> None:
-    group = [judgement(Outcome.SOLVED, "01", 0, 0)] * 2
-    assert grpo.advantages_of(group, grpo.Settings(1, group=2)) == [[0.0, 0.0]] * 2
+    group = [judgement(Outcome.SOLVED, "01", "x ") for _ in range(3)]
+    assert grpo.advantages_of(group, grpo.Settings(1, group=3)) == [[0.0, 0.0]] * 3
 
 
-def test_who_solves_it_sooner_or_with_less_fault_is_better() -> None:
-    sooner, later = judgement(Outcome.SOLVED, "00", 0), judgement(Outcome.SOLVED, "01", 0, 0)
-    [first, _], [failed, second] = grpo.advantages_of([sooner, later], grpo.Settings(1, group=2))
-    assert first > 0 > failed and second == 0
-    [[clean], [faulty]] = grpo.advantages_of([judgement(Outcome.SOLVED, "0", faults) for faults in (0, 1)],
-                                             grpo.Settings(1, group=2))
-    assert clean > 0 > faulty
+def test_a_try_that_solves_is_better_than_one_that_fails() -> None:
+    """Of two that solve it in the end, one at the second try, beside one that gives up."""
+    group = [judgement(Outcome.SOLVED, "0"), judgement(Outcome.SOLVED, "01"), judgement(Outcome.GAVE_UP, "01")]
+    [[first], [failed, second], [_, gave_up]] = grpo.advantages_of(group, grpo.Settings(1, group=3))
+    assert first > failed and second > 0 > gave_up
+
+
+def test_who_alone_gets_somewhere_is_compared_with_how_it_looked_before() -> None:
+    group = [judgement(Outcome.GAVE_UP, "0"), judgement(Outcome.SOLVED, "0123")]
+    assert grpo.advantages_of(group, PAIR)[1][-1] > 0
 
 
 @pytest.mark.parametrize("ratio, advantage, value, slope", [
@@ -210,7 +265,7 @@ def test_log_probabilities_are_the_models_own(tokenizer: Tokenizer) -> None:
     """Whatever law the tokens were drawn by: temperature 1, untruncated."""
     model = new_model(tokenizer)
     prompts = [tokenizer.encode(question(random.Random(i)).prompt) for i in range(5)]
-    for law in (PLAIN, Law("cold", temperature=0.3), Law("control", top_k=4), Law("led", top_k=4, layers=3)):
+    for law in (PLAIN, Law(temperature=0.3), Law(top_k=4), Law(top_k=4, layers=3)):
         for prompt, reply in zip(prompts, roll_out(model, tokenizer, prompts, law, 12, 3), strict=True):
             ids = torch.tensor([prompt + reply.tokens])
             with torch.no_grad():
@@ -229,8 +284,8 @@ def test_replies_do_not_depend_on_their_neighbours_when_greedy(tokenizer: Tokeni
 
 
 @pytest.mark.parametrize("thinking", [True, False])
-@pytest.mark.parametrize("law", [PLAIN, Law("cold", temperature=0.6), Law("control", top_k=8),
-                                 Law("led", temperature=0.8, top_k=8, layers=3)])
+@pytest.mark.parametrize("law", [PLAIN, Law(temperature=0.6), Law(top_k=8),
+                                 Law(temperature=0.8, top_k=8, layers=3)])
 def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law, thinking: bool) -> None:
     """20,000 first tokens against the law, LED's as ledlocal's own `law` gives it (chi-square, far in the tail)."""
     model, rows = new_model(tokenizer), 20_000
@@ -256,10 +311,10 @@ def test_tokens_are_drawn_by_the_law(tokenizer: Tokenizer, law: Law, thinking: b
 
 
 def test_what_is_measured_is_of_the_held_out_part(tokenizer: Tokenizer) -> None:
-    asked = held_out(50)
-    assert all(of_the_held_out_part(one.numbers, one.target) for one in asked)
+    asked = asked_of_the_task(50)
+    assert all(held_out(one.numbers, one.target) for one in asked)
     found = measure(new_model(tokenizer), tokenizer, Settings(4, 2, for_layers=2), 1)
-    assert set(found) == {"T=0.6", "T=1", "layers"}
+    assert set(found) == {"T=0.6", "T=1", "conversation", "layers"}
     assert found["T=1"]["pass@1"][0] == 0.0 and found["T=1"]["problems"] == 4
     assert len(found["layers"]["all"]["entropy"]) == 3 and found["layers"]["all"]["sure"] == 0.0
     assert found["layers"]["all"]["entropy"][-1] > 0.9
