@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from demo.puzzle import pose
+from demo.puzzle import COUNTS, pose
 from demo.search import MOST_TRIES, NO, YES, search
 from demo.smalltalk import remark
 from demo.wording import word
@@ -21,8 +21,10 @@ AGAIN = (
     "Are you sure? Try again.", "Go on.", "Think again.", "Do it again.", "Can you try again?", "Another solution?",
     "Show me another way.",
 )
-_REMARKS, _AGAIN, _LATER, _IMPOSSIBLE = 0.06, 0.06, 0.15, 0.03
+_REMARKS, _AGAIN, _LATER, _BLIND = 0.06, 0.06, 0.15, 0.03
 """Shares: what is no puzzle, a second go at one, puzzles later in a conversation, targets drawn blindly."""
+_BLIND_OF_THREE = 0.4
+"""Of the documents about the fewest numbers: else nobody would show how to go on without a repetition there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def document(rng: random.Random) -> Document:
     """One of the training documents."""
     if rng.random() < _REMARKS:
         return small_talk(rng)
-    asked = question(rng)
+    asked = question(rng, _BLIND_OF_THREE)
     return Document(asked.prompt, reply(asked, rng))
 
 
@@ -64,12 +66,16 @@ def talk(rng: random.Random) -> Question:
     return Question(chat([*_earlier(rng), message]), (), 0, answer)
 
 
-def question(rng: random.Random) -> Question:
-    """A puzzle of the seven eighths that are trained on, first or later in a conversation."""
-    numbers, target = _puzzle(rng)
+def question(rng: random.Random, blind_of_three: float = _BLIND) -> Question:
+    """A puzzle of the seven eighths that are trained on, first or later in a conversation.
+
+    `blind_of_three`: share of targets that are drawn blindly, where the numbers are three.
+    """
+    numbers, target = _puzzle(rng, blind_of_three)
     asked = word(numbers, target, rng)
     if rng.random() < _AGAIN:
-        turns = [asked, rng.choice((GAVE_UP, _solution(numbers, target, rng))), rng.choice(AGAIN)]
+        answer = GAVE_UP if rng.random() < 1 / 2 else _solution(numbers, target, rng)
+        turns = [asked, answer, rng.choice(AGAIN)]
     else:
         turns = [*_earlier(rng), asked]
     return Question(chat(turns), tuple(numbers), target)
@@ -97,10 +103,10 @@ def written(thought: str, answer: str) -> str:
     return f"{THINK}\n{thought}\n{END_THINK}\n\n{answer}{END_TURN}"
 
 
-def _puzzle(rng: random.Random) -> tuple[list[int], int]:
+def _puzzle(rng: random.Random, blind_of_three: float = _BLIND) -> tuple[list[int], int]:
     while True:
         numbers, target, _ = pose(rng)
-        if rng.random() < _IMPOSSIBLE:
+        if rng.random() < (blind_of_three if len(numbers) == COUNTS[0] else _BLIND):
             target = rng.choice(TARGETS)
         if not held_out(numbers, target) and target not in numbers:
             return numbers, target
@@ -120,6 +126,6 @@ def _earlier(rng: random.Random) -> list[str]:
         else:
             numbers, target = _puzzle(rng)
             message = word(numbers, target, rng)
-            answer = rng.choice((GAVE_UP, _solution(numbers, target, rng), _solution(numbers, target, rng)))
+            answer = GAVE_UP if rng.random() < 1 / 3 else _solution(numbers, target, rng)
         turns += [message, answer]
     return turns

@@ -27,7 +27,7 @@ class Profile:
 
 
 PROFILES = {
-    "cpu": Profile(sft.Settings(1500), grpo.Settings(130), measurement.Settings()),
+    "cpu": Profile(sft.Settings(1900), grpo.Settings(110), measurement.Settings()),
     "smoke": Profile(sft.Settings(40, rows=16), grpo.Settings(2, puzzles=4, group=4, longest=96),
                      measurement.Settings(6, 2, for_layers=4), prompts=2, must_be_equal=False),
     "gpu": Profile(sft.Settings(4000, rows=256, micro=256),
