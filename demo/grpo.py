@@ -47,7 +47,7 @@ class Settings:
     longest: int = 384
     """Tokens of a reply."""
     rate: float = 1e-3
-    fault: float = 3.0
+    fault: float = 1.0
     """Advantage of a try without fault over one with, where their mean square is 1."""
     micro: int = sft.MICRO
     law: Law = PLAIN

@@ -55,7 +55,7 @@ def test_a_search_is_right_in_every_step_and_repeats_nothing(seed: int) -> None:
         assert (one.value == target) <= (i == len(tries) - 1)
 
 
-def test_three_of_four_last_steps_come_as_near_as_they_can() -> None:
+def test_nine_of_ten_last_steps_come_as_near_as_they_can() -> None:
     """And of the rest what chance brings, about two in five."""
     rng, nearest = random.Random(1), []
     while len(nearest) < 2000:
@@ -64,7 +64,7 @@ def test_three_of_four_last_steps_come_as_near_as_they_can() -> None:
             a, sign, b = re.fullmatch(r"(\d+)([-+*])(\d+)=\d+", one.steps.split(",")[-1]).groups()  # type: ignore[union-attr]
             others = [value for other in "+-*" if (value := eval(f"{a}{other}{b}")) in VALUES]
             nearest.append(abs(eval(f"{a}{sign}{b}") - target) == min(abs(value - target) for value in others))
-    assert 0.8 < sum(nearest) / len(nearest) < 0.92
+    assert 0.9 < sum(nearest) / len(nearest) < 0.98
 
 
 @pytest.mark.parametrize("first, second, same", [
