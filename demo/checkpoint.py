@@ -28,7 +28,7 @@ def save(path: Path, model: Model, tokenizer: Tokenizer, **rest: Any) -> None:
 def load(path: Path, tokenizer: Tokenizer, device: str = "cpu") -> tuple[Model, dict[str, Any]]:
     """The model and the rest of a checkpoint. Raises BadInput if the model reads other tokens."""
     kept: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    if kept.pop("merges") != list(tokenizer.merges):
+    if kept.pop("merges", None) != list(tokenizer.merges):
         raise BadInput(f"{path} was trained with other documents or another seed: move it away to train anew")
     model = Model(Shape(**kept.pop("shape"))).to(device)
     model.load_state_dict(kept.pop("weights"))

@@ -24,7 +24,7 @@ AGAIN = (
 _REMARKS, _AGAIN, _LATER, _BLIND = 0.06, 0.06, 0.15, 0.03
 """Shares: what is no puzzle, a second go at one, puzzles later in a conversation, targets drawn blindly."""
 _BLIND_OF_THREE = 0.4
-"""Of the documents about the fewest numbers: else nobody would show how to go on without a repetition there."""
+"""Of the documents about the fewest numbers: searches of these end so soon else that few show how to go on."""
 
 
 @dataclass(frozen=True, slots=True)

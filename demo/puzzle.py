@@ -2,24 +2,22 @@
 
     Use 3, 7 and 12 to make 33.   ->   (3*7)+12=33
 
-Grading, evaluation and the held-out eighth are those of ledlocal.evals.puzzle.
+Grading, expressions and the held-out eighth are those of ledlocal.evals.puzzle.
 """
 
 from __future__ import annotations
 
-import operator
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from demo.wording import read, word
-from ledlocal.evals.puzzle import PROBLEMS, TARGETS, VALUES, held_out
+from ledlocal.evals.puzzle import PROBLEMS, TARGETS, combine, held_out
 from ledlocal.evals.task import Problem
 
 COUNTS = (3, 4, 5)
 NUMBERS = range(1, 13)
 _SEED = 1234
-_OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
 def problems() -> Sequence[Problem]:
@@ -42,7 +40,7 @@ def pose(rng: random.Random) -> tuple[list[int], int, str]:
     """A puzzle that can be solved: (numbers, target, a solution), of either part of the split."""
     while True:
         numbers = [rng.choice(NUMBERS) for _ in range(rng.choice(COUNTS))]
-        solved = _combine(numbers, rng)
+        solved = combine(numbers, rng)
         if solved is not None and solved[0] in TARGETS and solved[0] not in numbers:
             return numbers, solved[0], f"{solved[1][1:-1]}={solved[0]}"
 
@@ -55,18 +53,3 @@ def _draw(rng: random.Random) -> Iterator[Problem]:
         if name not in seen and held_out(numbers, target):
             seen.add(name)
             yield Problem(name, word(numbers, target, rng), gold, gold)
-
-
-def _combine(numbers: Sequence[int], rng: random.Random) -> tuple[int, str] | None:
-    """A random expression with all numbers; None if something on its way is too large or not positive."""
-    parts = [(number, str(number)) for number in numbers]
-    while len(parts) > 1:
-        (a, left), (b, right) = (parts.pop(rng.randrange(len(parts))) for _ in range(2))
-        sign = rng.choice(tuple(_OPERATORS))
-        if sign == "-" and a < b:
-            a, left, b, right = b, right, a, left
-        value = _OPERATORS[sign](a, b)
-        if value not in VALUES:
-            return None
-        parts.append((value, f"({left}{sign}{right})"))
-    return parts[0]

@@ -31,6 +31,11 @@ class Law:
     layers: int = 1
     """More than one: LED over the last so many, the final one included."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for LED over all tokens."""
+        if self.layers > 1 and not self.top_k:
+            raise ValueError("LED needs top_k")
+
     def draw(self, model: Model, states: Tensor, thinking: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tokens (rows,) and their log-probabilities (rows,) under the model itself: temperature 1, untruncated."""
         final = model.logits(states[-1]).float()

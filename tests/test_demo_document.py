@@ -233,8 +233,6 @@ def test_any_reply_is_judged(tokenizer: Tokenizer, text: str) -> None:
     assert (verdict.outcome is Outcome.UNFINISHED) == (ids[-1:] != [tokenizer.id(END_TURN)])
 
 
-
-
 @given(st.text())
 def test_bytes_come_back(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text

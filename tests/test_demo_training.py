@@ -17,7 +17,7 @@ import torch
 
 from demo import checkpoint, grpo, log, sft
 from demo.check import check, rounded
-from demo.document import END_TURN, question
+from demo.document import END_THINK, END_TURN, THINK, question
 from demo.export import export
 from demo.judge import Judgement, Outcome
 from demo.measurement import Settings, asked_of_the_task, measure
@@ -273,6 +273,27 @@ def test_log_probabilities_are_the_models_own(tokenizer: Tokenizer) -> None:
             own = [float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(reply.tokens)]
             assert reply.log_probabilities == pytest.approx(own, abs=1e-4)
             assert len(reply.tokens) == 12 or reply.finished
+
+
+class Script(Law):
+    """Says what it is told, and notes which of the tokens were drawn in a thought."""
+
+    __slots__ = ("left", "thoughts")
+
+    def draw(self, model: Model, states: torch.Tensor, thinking: torch.Tensor,
+             generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        self.thoughts.append(thinking.tolist())
+        return torch.tensor([self.left.pop(0)]), torch.zeros(1)
+
+
+def test_a_thought_goes_from_its_first_marker_to_its_last(tokenizer: Tokenizer) -> None:
+    script = Script()
+    object.__setattr__(script, "thoughts", [])
+    object.__setattr__(script, "left", [5, tokenizer.id(THINK), 6, 7, tokenizer.id(END_THINK), 8,
+                                        tokenizer.id(END_TURN)])
+    [reply] = roll_out(new_model(tokenizer), tokenizer, [[1, 2, 3]], script, 20, 0)
+    assert reply.finished and len(reply.tokens) == 7
+    assert script.thoughts == [[False], [False], [True], [True], [True], [False], [False]]
 
 
 def test_replies_do_not_depend_on_their_neighbours_when_greedy(tokenizer: Tokenizer) -> None:

@@ -105,7 +105,7 @@ def _draw(rng: random.Random) -> Iterator[Problem]:
     while True:
         count = rng.choice(tuple(LARGEST))
         numbers = [rng.randint(1, LARGEST[count]) for _ in range(count)]
-        solved = _combine(numbers, rng)
+        solved = combine(numbers, rng)
         if solved is None or solved[0] not in TARGETS or solved[0] in numbers:
             continue
         target, solution = solved
@@ -120,7 +120,7 @@ def _draw(rng: random.Random) -> Iterator[Problem]:
         yield Problem(name, question, gold, gold)
 
 
-def _combine(numbers: Sequence[int], rng: random.Random) -> tuple[int, str] | None:
+def combine(numbers: Sequence[int], rng: random.Random) -> tuple[int, str] | None:
     """A random expression with all numbers; None if something on its way is too large or not positive."""
     parts = [(number, str(number)) for number in numbers]
     while len(parts) > 1:
