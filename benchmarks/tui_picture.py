@@ -18,7 +18,7 @@ from ledlocal_tui.app import LedlocalApp
 from ledlocal_tui.widgets.prompt import Prompt
 
 SIZE = (120, 34)
-QUESTION, SEED = "Use 3, 4, 5 and 7 to make 30.", 4
+QUESTION, SEED = "Use 3, 4, 5 and 7 to make 30.", 17
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ UNFINISHED = 75
 @click.option("--into", "folder", type=click.Path(path_type=Path, file_okay=False), help="[build/demo/PROFILE]")
 @click.option("--seed", type=int, default=SEED, show_default=True)
 @click.option("--minutes", type=click.FloatRange(0), default=0,
-              help=f"Stop with a checkpoint after so long; exit code {UNFINISHED} says that the same command goes on.")
+              help=f"Stop training with a checkpoint after so long; exit code {UNFINISHED}: the same command goes on.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--device", help="In place of the profile's: rehearse gpu on a CPU.")
 def main(name: str, folder: Path | None, seed: int, minutes: float, threads: int, device: str | None) -> None:

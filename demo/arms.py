@@ -1,70 +1,101 @@
 """LED as a way to sample the replies that reinforcement learns from (section 5 of arXiv 2602.01698).
 
 python -m demo.arms: the same supervised model reinforced with standard rollouts, with LED, and with LED's own
-truncation but no exploring; as many minutes and as many seeds each. All are measured under standard sampling.
+truncation but no exploring; as many rollouts of the same puzzles each, seed by seed. All are measured under standard
+sampling. A run that was begun goes on where it stopped, and what is there is not made again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from demo import checkpoint, grpo, measurement
+from demo import checkpoint, grpo, measurement, seeds
 from demo.log import records
-from demo.profile import PROFILES
+from demo.profile import PROFILES, SEED, Profile
 from demo.rollout import PLAIN, Law
-from demo.tokenizer import learn
+from demo.tokenizer import Tokenizer, learn
+from ledlocal.values.errors import BadInput
 
 ARMS = {
     "standard": PLAIN,
     "control": Law(top_k=8),
     "led": Law(top_k=8, layers=8),
 }
-_MEASURED = measurement.Settings(200, 16, for_layers=50)
 _LAST = 10
 """Iterations at the end whose replies are described."""
+Json = dict[str, Any]
 
 
 @click.command()
-@click.option("--from", "start", type=click.Path(exists=True, path_type=Path), default=Path("build/demo/cpu/sft.pt"),
-              show_default=True, help="The supervised model that all begin with.")
+@click.option("--profile", "name", type=click.Choice(["cpu", "smoke"]), default="cpu", show_default=True)
+@click.option("--from", "start", type=click.Path(path_type=Path, dir_okay=False),
+              help="The supervised model that all begin with.  [build/demo/PROFILE/sft.pt]")
 @click.option("--into", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("build/demo/arms"),
               show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each arm.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=20, show_default=True, help="Of each run.")
+@click.option("--seeds", "count", type=click.IntRange(1), default=3, show_default=True, help="Runs of each arm.")
+@click.option("--iterations", type=click.IntRange(1), default=30, show_default=True, help="Of each run.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-def main(start: Path, folder: Path, seeds: int, minutes: float, threads: int) -> None:
-    """Train every arm with every seed, seed by seed; what is there is not made again."""
+def main(name: str, start: Path | None, folder: Path, count: int, iterations: int, threads: int) -> None:
+    """Train every arm with every seed, seed by seed, and say what they came to."""
     torch.set_num_threads(threads)
-    tokenizer = learn(1)
-    for seed in range(1, seeds + 1):
-        for name, law in ARMS.items():
-            run = folder / f"{name}-{seed}"
-            run.mkdir(parents=True, exist_ok=True)
-            result = run / "result.json"
-            if not result.exists():
-                model, _ = checkpoint.load(start, tokenizer)
-                settings = replace(PROFILES["cpu"].rl, law=law, minutes=minutes)
-                grpo.train(model, tokenizer, settings, seed, run, _tell(run.name), lambda: False)
-                measured = measurement.measure(model, tokenizer, _MEASURED, seed)
-                result.write_text(json.dumps({"arm": name, "seed": seed, **_spent(run), **measured}, indent=1) + "\n")
-            print(result.read_text())
+    start = start or Path("build", "demo", name, "sft.pt")
+    if not start.exists():
+        raise click.UsageError(f"{start}: no such model; make demo-model trains one")
+    tokenizer, results = learn(SEED), []
+    profile = replace(PROFILES[name], rl=replace(PROFILES[name].rl, iterations=iterations))
+    for seed in range(1, count + 1):
+        for arm in ARMS:
+            try:
+                results.append(_run(arm, seed, profile, start, tokenizer, folder / f"{arm}-{seed}"))
+            except BadInput as error:
+                raise click.UsageError(str(error)) from error
+            (folder / "summary.md").write_text(seeds.table(results))
+    print(seeds.table(results))
 
 
-def _spent(run: Path) -> dict[str, Any]:
+def _run(arm: str, seed: int, profile: Profile, start: Path, tokenizer: Tokenizer, run: Path) -> Json:
+    """Train and measure, as far as that is not done."""
+    settings = replace(profile.rl, law=ARMS[arm])
+    _begin(run, {**asdict(settings), "start": hashlib.sha256(start.read_bytes()).hexdigest()})
+    result, trained = run / "result.json", run / "rl.pt"
+    if not result.exists():
+        if not trained.exists():
+            model, _ = checkpoint.load(start, tokenizer)
+            grpo.train(model, tokenizer, settings, seed, run, _tell(run.name), lambda: False)
+        model, _ = checkpoint.load(trained, tokenizer)
+        measured = measurement.measure(model, tokenizer, profile.measurement, seed)
+        part = run / "result.part.json"
+        part.write_text(json.dumps({"arm": arm, "seed": seed, **_spent(run), **measured}, indent=1) + "\n")
+        part.rename(result)
+    read: Json = json.loads(result.read_text())
+    return read
+
+
+def _begin(run: Path, settings: Json) -> None:
+    """Write down what a run is made with. Raises BadInput where it was begun with something else."""
+    run.mkdir(parents=True, exist_ok=True)
+    path, said = run / "settings.json", json.dumps(settings, indent=1) + "\n"
+    if path.exists() and path.read_text() != said:
+        raise BadInput(f"{run} was begun with other settings or from another model: choose another --into")
+    path.write_text(said)
+
+
+def _spent(run: Path) -> Json:
     """Iterations, time and the replies of the last iterations."""
-    lines = records(run / "rl.jsonl", "iteration")
+    lines = records(run / "rl.jsonl")
     last = lines[-_LAST:]
     return {"iterations": len(lines), "minutes": round(lines[-1]["seconds"] / 60, 1),
             "sampling minutes": round(sum(line["sampling"] for line in lines) / 60, 1),
             **{f"last {name}": round(sum(line[name] for line in last) / len(last), 4)
-               for name in ("solved", "length", "surprise")}}
+               for name in ("reward", "solved", "length", "surprise")}}
 
 
 def _tell(name: str) -> Callable[[int, dict[str, float]], None]:

@@ -21,7 +21,7 @@ _PANELS = (
 
 def draw(folder: Path, path: Path) -> None:
     """Loss of the supervised steps, and what the replies of reinforcement came to, into one SVG or PNG."""
-    supervised, reinforced = records(folder / "sft.jsonl", "step"), records(folder / "rl.jsonl", "iteration")
+    supervised, reinforced = records(folder / "sft.jsonl"), records(folder / "rl.jsonl")
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = list(figure.subplots(2, 3).flat)
     axes[0].plot([one["step"] for one in supervised], [one["loss"] for one in supervised], linewidth=0.8)
@@ -39,8 +39,8 @@ def draw(folder: Path, path: Path) -> None:
     figure.savefig(path)
 
 
-def _smooth(records: Sequence[Record], name: str) -> tuple[list[float], list[float]]:
+def _smooth(lines: Sequence[Record], name: str) -> tuple[list[float], list[float]]:
     """Means of consecutive iterations."""
-    parts = [records[i:i + _WINDOW] for i in range(0, len(records), _WINDOW)]
+    parts = [lines[i:i + _WINDOW] for i in range(0, len(lines), _WINDOW)]
     return ([part[len(part) // 2]["iteration"] for part in parts],
             [sum(one[name] for one in part) / len(part) for part in parts])

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from demo.puzzle import COUNTS, pose
-from demo.search import MOST_TRIES, NO, YES, search
+from demo.search import MOST_TRIES, NO, YES, Try, search
 from demo.smalltalk import remark
-from demo.wording import word
-from ledlocal.evals.puzzle import TARGETS, held_out
+from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS, held_out, pose
+from ledlocal.evals.wording import word
 
 THINK, END_THINK, TURN, END_TURN = "<think>", "</think>", "<|im_start|>", "<|im_end|>"
 GAVE_UP = "I did not find it."
@@ -23,8 +22,9 @@ AGAIN = (
 )
 _REMARKS, _AGAIN, _LATER, _BLIND = 0.06, 0.06, 0.15, 0.03
 """Shares: what is no puzzle, a second go at one, puzzles later in a conversation, targets drawn blindly."""
-_BLIND_OF_THREE = 0.4
-"""Of the documents about the fewest numbers: searches of these end so soon else that few show how to go on."""
+_LONG, _MANY = 1 / 3, 6
+"""Share of documents, and fewest tries of theirs, that show how long one may search three numbers without trying
+anything twice: other searches of so few numbers end too soon to teach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,12 @@ class Document:
 
 def document(rng: random.Random) -> Document:
     """One of the training documents."""
-    if rng.random() < _REMARKS:
+    kind = rng.random()
+    if kind < _REMARKS:
         return small_talk(rng)
-    asked = question(rng, _BLIND_OF_THREE)
+    if kind < _REMARKS + _LONG:
+        return _long(rng)
+    asked = question(rng)
     return Document(asked.prompt, reply(asked, rng))
 
 
@@ -66,12 +69,9 @@ def talk(rng: random.Random) -> Question:
     return Question(chat([*_earlier(rng), message]), (), 0, answer)
 
 
-def question(rng: random.Random, blind_of_three: float = _BLIND) -> Question:
-    """A puzzle of the seven eighths that are trained on, first or later in a conversation.
-
-    `blind_of_three`: share of targets that are drawn blindly, where the numbers are three.
-    """
-    numbers, target = _puzzle(rng, blind_of_three)
+def question(rng: random.Random) -> Question:
+    """A puzzle of the seven eighths that are trained on, first or later in a conversation."""
+    numbers, target = _puzzle(rng)
     asked = word(numbers, target, rng)
     if rng.random() < _AGAIN:
         answer = GAVE_UP if rng.random() < 1 / 2 else _solution(numbers, target, rng)
@@ -83,13 +83,22 @@ def question(rng: random.Random, blind_of_three: float = _BLIND) -> Question:
 
 def reply(asked: Question, rng: random.Random) -> str:
     """A thought that searches for a while, and what it comes to."""
-    lines, answer = [], GAVE_UP
-    for one in islice(search(asked.numbers, asked.target, rng), rng.randint(2, MOST_TRIES)):
-        found = one.value == asked.target
-        lines.append(f"{one.steps} {YES if found else NO}")
-        if found:
-            answer = f"{one.expression}={asked.target}"
-    return written("\n".join(lines), answer)
+    tries = list(islice(search(asked.numbers, asked.target, rng), rng.randint(2, MOST_TRIES)))
+    return _searched(tries, asked.target)
+
+
+def _long(rng: random.Random) -> Document:
+    while True:
+        numbers, target = [rng.choice(NUMBERS) for _ in range(COUNTS[0])], rng.choice(TARGETS)
+        tries = list(islice(search(numbers, target, rng), MOST_TRIES))
+        if len(tries) >= _MANY and not held_out(numbers, target):
+            return Document(chat([*_earlier(rng), word(numbers, target, rng)]), _searched(tries, target))
+
+
+def _searched(tries: Sequence[Try], target: int) -> str:
+    lines = [f"{one.steps} {YES if one.value == target else NO}" for one in tries]
+    found = bool(tries) and tries[-1].value == target
+    return written("\n".join(lines), f"{tries[-1].expression}={target}" if found else GAVE_UP)
 
 
 def chat(turns: Sequence[str]) -> str:
@@ -103,10 +112,10 @@ def written(thought: str, answer: str) -> str:
     return f"{THINK}\n{thought}\n{END_THINK}\n\n{answer}{END_TURN}"
 
 
-def _puzzle(rng: random.Random, blind_of_three: float = _BLIND) -> tuple[list[int], int]:
+def _puzzle(rng: random.Random) -> tuple[list[int], int]:
     while True:
         numbers, target, _ = pose(rng)
-        if rng.random() < (blind_of_three if len(numbers) == COUNTS[0] else _BLIND):
+        if rng.random() < _BLIND:
             target = rng.choice(TARGETS)
         if not held_out(numbers, target) and target not in numbers:
             return numbers, target

@@ -51,8 +51,6 @@ class Settings:
     """Advantage of a try without fault over one with, where their mean square is 1."""
     micro: int = sft.MICRO
     law: Law = PLAIN
-    minutes: float = 0.0
-    """The longest that the run may take, 0: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +74,9 @@ def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, fol
         optimizer.load_state_dict(rest["optimizer"])
         begin, spent = rest["iteration"], rest["seconds"]
     clock, started = checkpoint.Clock(), time.monotonic() - spent
-    log.mend(written)
+    log.keep(written, begin)
     for iteration in range(begin, settings.iterations):
-        seconds = time.monotonic() - started
-        if 0 < settings.minutes * 60 < seconds:
-            break
-        rate = settings.rate * schedule(iteration, settings, seconds)
+        rate = settings.rate * schedule(iteration, settings.iterations)
         measures = iterate(model, tokenizer, optimizer, rate, settings, f"{seed}/rl/{iteration}")
         log.append(written, {"iteration": iteration, **measures, "seconds": round(time.monotonic() - started, 1)})
         progress(iteration + 1, measures)
@@ -95,10 +90,9 @@ def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, fol
     return True
 
 
-def schedule(iteration: int, settings: Settings, seconds: float) -> float:
-    """Scale of the learning rate: up, flat, down to a tenth, by iterations or by the clock, whichever is further."""
-    done = max(iteration / settings.iterations, seconds / (60 * settings.minutes) if settings.minutes else 0.0)
-    return min(1.0, (iteration + 1) / _WARM_UP, 0.1 + 0.9 * (1 - done) / _DECAY)
+def schedule(iteration: int, iterations: int) -> float:
+    """Scale of the learning rate: up, flat, and down to a tenth."""
+    return min(1.0, (iteration + 1) / _WARM_UP, 0.1 + 0.9 * (1 - iteration / iterations) / _DECAY)
 
 
 def iterate(model: Model, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, rate: float, settings: Settings,

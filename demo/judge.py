@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from demo.document import END_THINK, END_TURN, GAVE_UP, THINK, Question
-from demo.puzzle import name_of
 from demo.search import SIGNS, YES, identity, read_line
 from demo.tokenizer import Tokenizer
-from ledlocal.evals.puzzle import Puzzle
+from ledlocal.evals.puzzle import Puzzle, name_of
 from ledlocal.evals.task import Problem
 
 
@@ -40,9 +39,9 @@ class Judgement:
     false_yes: int = 0
     repeated: int = 0
     failed: list[int] = field(default_factory=list)
-    """Of every token: how many tries had come to "no" before its own began."""
+    """Of every token: how many tries without a "yes" had ended before its own began; none is counted behind a "yes"."""
     faults: int = 0
-    """Tries with any of these, or behind one that made the target."""
+    """Tries with any of these, or behind one that was said to make the target."""
     at_fault: list[bool | None] = field(default_factory=list)
     """Of every token: whether its try is at fault. None outside of tries, and where the token only decides to go on."""
     choices: list[bool] = field(default_factory=list)

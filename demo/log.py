@@ -15,14 +15,12 @@ def append(path: Path, record: Record) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def mend(path: Path) -> None:
-    """Take away a last line that a killed run left unfinished."""
+def keep(path: Path, steps: int) -> None:
+    """Take away what a killed run wrote behind its last checkpoint: lines beyond `steps`, and one that is torn."""
     if path.exists():
-        text = path.read_text()
-        path.write_text(text[:text.rfind("\n") + 1])
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:steps]))
 
 
-def records(path: Path, key: str) -> list[Record]:
-    """By `key`, the step's number; one that was made again after an interruption counts as it was made last."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [*{line[key]: line for line in lines}.values()]
+def records(path: Path) -> list[Record]:
+    """One for every step."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -12,11 +12,11 @@ import torch
 from demo.document import Question, chat, talk
 from demo.judge import Judgement, Outcome, judge
 from demo.model import Model
-from demo.puzzle import COUNTS, problems
 from demo.rollout import PLAIN, Law, Rollout, roll_out
 from demo.smalltalk import remark
 from demo.tokenizer import Tokenizer
-from demo.wording import read
+from ledlocal.evals.puzzle import COUNTS, Puzzle
+from ledlocal.evals.wording import read
 from ledlocal.statistics.interval import estimate, pooled
 from ledlocal.statistics.pass_at_k import pass_at_k
 
@@ -40,7 +40,7 @@ class Settings:
 def asked_of_the_task(count: int) -> list[Question]:
     """The first of `ledlocal eval --task puzzle`, which no model is trained on."""
     asked = []
-    for problem in problems()[:count]:
+    for problem in Puzzle().problems()[:count]:
         found = read(problem.question)
         assert found is not None
         asked.append(Question(chat([problem.question]), tuple(found[0]), found[1]))

@@ -17,6 +17,7 @@ from demo.export import export
 from demo.model import Model, Shape
 from demo.profile import Profile
 from demo.tokenizer import Tokenizer, learn
+from ledlocal.values.errors import BadInput
 
 NAMES = {"sft": "countdown-sft-f16.gguf", "rl": "countdown-rl-f16.gguf"}
 
@@ -88,7 +89,7 @@ class Recipe:
         # the supervised model is not shipped, and not sharp: near-ties fall either way
         strict = stage == "rl" and self._profile.must_be_equal
         if checked.texts != checked.texts_equal or (strict and not checked.passed):
-            raise ValueError(_said(path, checked))
+            raise BadInput(_said(path, checked))
         print(_said(path, checked))
         measured = measurement.measure(model, self._tokenizer, self._profile.measurement, self._seed)
         result: dict[str, Any] = {"check": asdict(checked), "bytes": path.stat().st_size, **measured}

@@ -54,7 +54,7 @@ def train(model: Model, tokenizer: Tokenizer, settings: Settings, seed: int, fol
         begin, spent = rest["step"], rest["seconds"]
     clock, started = checkpoint.Clock(), time.monotonic() - spent
     device = model.embedding.device
-    log.mend(written)
+    log.keep(written, begin)
     for step in range(begin, settings.steps):
         loss, tokens = 0.0, 0
         batches = list(micro_batches(tokenizer, settings, random.Random(f"{seed}/sft/{step}")))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 import string
 
-from demo.puzzle import COUNTS, NUMBERS
-from demo.wording import word
-from ledlocal.evals.puzzle import TARGETS
+from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS
+from ledlocal.evals.wording import word
 
 EXAMPLE = "Use 3, 7 and 12 to make 33."
 _GREETINGS = (

@@ -141,7 +141,7 @@ def test_all_of_it_on_the_demo_model(tmp_path: Path) -> None:
     rates = {row["method"]: row["explore_rate"] for row in rows if row["phase"] == "decode" and row["batch"] == 2}
     assert rates["led:eager"] == 1 and rates["led:coin=0.5"] == pytest.approx(0.5, abs=0.1)
     assert 0 <= rates["led"] < 0.5 and rates["standard"] is rates["bare"] is None
-    assert found["model"]["vocabulary"] == 615 and found["machine"]["threads"] == 1
+    assert found["model"]["vocabulary"] == 882 and found["machine"]["threads"] == 1
     assert {"batch", "phase", "method", "tap", "explore_rate", "tokens_per_s", "spread", "ratio_to_standard",
             "ratio_to_bare"} <= set(rows[0]) and {"model", "machine", "memory"} <= set(found)
     memory = found["memory"]

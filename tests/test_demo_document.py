@@ -19,18 +19,16 @@ from demo.document import (
     chat,
     document,
     question,
-    reply,
     small_talk,
     talk,
     written,
 )
 from demo.judge import Judgement, Outcome, judge
-from demo.puzzle import COUNTS, NUMBERS, pose
 from demo.search import MOST_TRIES, identity, read_line, search
 from demo.smalltalk import LIMITS, remark
 from demo.tokenizer import Tokenizer, learn
-from demo.wording import read
-from ledlocal.evals.puzzle import TARGETS, VALUES, evaluate, held_out
+from ledlocal.evals.puzzle import COUNTS, NUMBERS, TARGETS, VALUES, evaluate, held_out, pose
+from ledlocal.evals.wording import read
 
 SEEDS = st.integers(0, 2**32)
 THREE = Question(chat(["Use 3, 7 and 12 to make 33."]), (3, 7, 12), 33)
@@ -94,7 +92,12 @@ def test_how_a_line_is_read(line: str, well_formed: bool, arithmetic: bool, valu
                             verdict: str | None) -> None:
     reading = read_line(line, (3, 7, 12))
     assert (reading.well_formed, reading.arithmetic, reading.verdict) == (well_formed, arithmetic, verdict)
-    assert reading.value == value or not well_formed
+    assert reading.value == value
+
+
+def puzzles_of(prompt: str) -> list[tuple[list[int], int]]:
+    """Numbers and target of every puzzle that a conversation asks."""
+    return [found for said in re.findall(r"<\|im_start\|>user\n(.*)<\|im_end\|>", prompt) if (found := read(said))]
 
 
 def can_be_asked(numbers: list[int], target: int) -> bool:
@@ -104,11 +107,12 @@ def can_be_asked(numbers: list[int], target: int) -> bool:
 
 @given(SEEDS)
 def test_questions_are_of_the_part_that_is_trained_on(seed: int) -> None:
-    asked = question(random.Random(seed))
+    rng = random.Random(seed)
+    asked = question(rng)
     assert not held_out(asked.numbers, asked.target)
-    for numbers in re.findall(r"<\|im_start\|>user\n(.*)<\|im_end\|>", asked.prompt):
-        if (found := read(numbers)) and can_be_asked(*found):
-            assert not held_out(*found)
+    for prompt in (asked.prompt, talk(rng).prompt, document(rng).prompt, small_talk(rng).prompt):
+        for found in puzzles_of(prompt):
+            assert not can_be_asked(*found) or not held_out(*found)
 
 
 def test_documents_are_what_they_should_be_made_of() -> None:
@@ -120,7 +124,10 @@ def test_documents_are_what_they_should_be_made_of() -> None:
         kinds["later"] += one.prompt.count("user\n") > 1
         kinds["gave up"] += GAVE_UP in one.reply
         kinds["puzzle"] += "=" in one.reply
-    assert 100 < kinds["again"] < 260 and 450 < kinds["later"] < 900
+        tries = len(re.findall(" (?:no|yes)\n", one.reply))
+        kinds["long search of three"] += tries >= 6 and len(puzzles_of(one.prompt)[-1][0]) == 3
+    assert 1000 < kinds["long search of three"] < 1300
+    assert 70 < kinds["again"] < 260 and 450 < kinds["later"] < 900
     assert 1400 < kinds["gave up"] < 2100 and kinds["puzzle"] > 2700
 
 
@@ -143,8 +150,11 @@ def judged(thought: str, answer: str, tokenizer: Tokenizer, asked: Question = TH
 @given(SEEDS)
 def test_a_document_is_without_fault(tokenizer: Tokenizer, seed: int) -> None:
     rng = random.Random(seed)
-    asked = question(rng)
-    text = reply(asked, rng)
+    one = document(rng)
+    text, found = one.reply, puzzles_of(one.prompt)
+    if "=" not in text.split("\n")[1]:
+        return  # small talk
+    asked = Question(one.prompt, tuple(found[-1][0]), found[-1][1])
     ids = tokenizer.encode(text)
     verdict = judge(asked, ids, tokenizer)
     assert tokenizer.decode(ids) == text
@@ -225,7 +235,9 @@ def test_choices_are_what_nothing_determines(tokenizer: Tokenizer) -> None:
 
 
 @settings(max_examples=200)
-@given(st.text() | st.text("<think>|im_end 0123456789=+*-\n yesno"))
+@given(st.text() | st.lists(st.sampled_from([
+    "<think>", END_THINK, END_TURN, "\n", ",", "=", "3*7=21", "7*3=21,", "21+12=33", "12+21=33", "12-7=5,5*3=15", " no",
+    " yes", GAVE_UP, "(3*7)+12=33"])).map("".join))
 def test_any_reply_is_judged(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     verdict = judge(THREE, ids, tokenizer)

@@ -22,7 +22,10 @@ from ledlocal.values.events import Event, Finished, Notice, Started, Token
 from ledlocal.values.params import EngineOptions, Led, Message, Request, Sampling
 
 DEMO = Path(__file__).parents[1] / "ledlocal" / "demo" / "countdown-rl-f16.gguf"
-PUZZLES = ("Use 2, 3, 8 and 10 to make 13.", "Use 1, 4, 5 and 9 to make 20.", "Use 3, 3, 7 and 8 to make 29.")
+PUZZLES = ("Use 2, 3, 4, 5 and 6 to make 97.", "Use 1, 4, 5 and 9 to make 20.", "Use 7, 8, 9, 10 and 11 to make 37.",
+           "Use 3, 4, 5 and 7 to make 30.")
+"""Hard for the demo model, which is not sure, but for the last one."""
+EASY = 3
 GREEDY = Sampling("standard", temperature=0)
 
 
@@ -134,9 +137,9 @@ def test_led_without_exploration_is_control_token_for_token(
 
 
 def first_tokens(engine: Engine, sampling: Sampling, n: int, detail: str = "forks") -> list[Token]:
-    """The first thinking token of n samples; here the mixture of five layers has the largest entropy."""
+    """The next thinking token of n samples, where the final layer alone is not the most uncertain mixture."""
     assert engine.loaded.model.think_start is not None
-    prompt = engine.loaded.model.think_start + "\n"
+    prompt = engine.loaded.model.think_start + "\n12*"
     runs = sampled(engine, Request(prompt=prompt, n=n, max_tokens=1, seed=17, detail=detail, **both(sampling)))
     assert {token.phase for run in runs for token in run.tokens} == {"thinking"}
     return [run.tokens[0] for run in runs]
@@ -158,7 +161,7 @@ def test_tokens_follow_the_law_of_the_paper(fast: Engine, exploit: bool, n: int)
     sampling = Sampling("led", led=Led(exploit=exploit))
     [seen] = first_tokens(fast, sampling, 1, "all")
     assert seen.candidates is not None
-    assert np.argmax(seen.candidates.entropy) == 4
+    assert np.argmax(seen.candidates.entropy) > 0, "choose another prompt for this model"
     ids, posteriors = seen.candidates.ids, np.array(seen.candidates.posteriors)
     deeper = fast._tap.project(np.zeros(1, np.intp), np.array([ids], np.int32), seen.candidates.layers[1:], False,
                                np.full(1, 1 / 0.6))
@@ -175,7 +178,7 @@ def test_tokens_follow_the_law_of_the_paper(fast: Engine, exploit: bool, n: int)
 
 
 def test_only_thoughts_explore(fast: Engine) -> None:
-    runs = sampled(fast, puzzle(n=48, max_tokens=120, seed=8, **both(Sampling("led", temperature=1.0))))
+    runs = sampled(fast, puzzle(EASY, n=48, max_tokens=120, seed=8, **both(Sampling("led", temperature=1.0))))
     answers = [token for run in runs for token in run.tokens if token.phase == "answer"]
     thoughts = [token for run in runs for token in run.tokens if token.phase == "thinking"]
     assert len(answers) > 300
@@ -264,8 +267,9 @@ def test_a_full_context_ends_a_sequence(fast: Engine) -> None:
 def test_requests_that_cannot_be_served(fast: Engine) -> None:
     with pytest.raises(BadInput, match="empty"):
         fast.submit(Request(prompt=""))
-    with pytest.raises(BadInput, match="615"):
-        fast.submit(Request(prompt_ids=(3, 615)))
+    vocabulary = fast.loaded.model.vocabulary
+    with pytest.raises(BadInput, match=f"{vocabulary}"):
+        fast.submit(Request(prompt_ids=(3, vocabulary)))
     with pytest.raises(BadInput, match="first_sample"):
         fast.submit(puzzle(first_sample=-1))
     with pytest.raises(BadInput, match="depth of 8"):

@@ -28,7 +28,7 @@ def resumed(engine: Engine, request: Request, stop: int) -> Run:
     return sampled(engine, replace(request, continues=begun.ids, max_tokens=(request.max_tokens or 0) - stop))[0]
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_rest_is_the_same_wherever_it_stopped(demo: Engine, seed: int) -> None:
     request = puzzle(max_tokens=120, seed=seed, detail="all", **HOT)
     whole = one(demo, request)
@@ -63,13 +63,13 @@ def test_a_budget_given_later_ends_a_stopped_thought(demo: Engine) -> None:
 
 
 def test_what_cannot_go_on_is_refused(demo: Engine) -> None:
-    whole = one(demo, puzzle(max_tokens=120, seed=3, **HOT))
+    whole = one(demo, puzzle(max_tokens=120, seed=5, **HOT))
     with pytest.raises(BadInput, match="the reply to continue has already ended"):
         demo.submit(puzzle(continues=whole.ids))
     with pytest.raises(BadInput, match="continues holds -1, and the vocabulary has"):
         demo.submit(puzzle(continues=(5, -1)))
     with pytest.raises(BadInput, match="tokens long, and the context holds"):
-        demo.submit(puzzle(continues=(5,) * 600))
+        demo.submit(puzzle(continues=(5,) * 1100))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ledlocal.values.errors import TapRefused
 from ledlocal.values.events import Event, Finished, Token
 from ledlocal.values.params import Detail, EngineOptions, Message, Request, Sampling
 
-PUZZLE = Request(messages=(Message("user", "Use 3, 4, 5 and 7 to make 30."),), seed=4, max_tokens=120, n=2,
+PUZZLE = Request(messages=(Message("user", "Use 3, 7, 8, 11 and 12 to make 24."),), seed=4, max_tokens=120, n=2,
                  thinking=Sampling(temperature=1.0))
 
 

@@ -20,6 +20,7 @@ from worker_processes import linux
 
 from ledlocal.evals.arm import Arm
 from ledlocal.evals.plan import plan_of
+from ledlocal.evals.puzzle import Puzzle
 from ledlocal.evals.run import read_cells
 
 LIMIT_S = 240.0
@@ -154,7 +155,8 @@ def test_what_it_comes_to_is_said_in_the_end(whole: Path) -> None:
 def test_a_report_can_be_cited(whole: Path) -> None:
     text = (whole / "report.md").read_text()
     for words in ("led, temperature 0.6, d 8, k 8, layers reference, norm False", "command | ledlocal eval demo --out",
-                  "questions of puzzle | built in, SHA-256 ", "2026-01-01T00:00:00", "> Use "):
+                  "questions of puzzle | built in, SHA-256 ", "2026-01-01T00:00:00",
+                  f"> {Puzzle().problems()[0].question}"):
         assert words in text.replace("\\", ""), words
 
 
@@ -230,7 +232,7 @@ def test_a_prompt_that_does_not_fit_is_not_graded(tmp_path: Path) -> None:
     [row] = json.loads((tmp_path / "run" / "summary.json").read_text())["rows"]
     assert (row["samples"], row["not_graded"], row["pass_at"]["1"]["value"]) == (2, 2, None)
     [score, _] = (tmp_path / "run" / "scores.jsonl").read_text().splitlines()
-    assert "tokens long, and the context holds 512" in json.loads(score)["reason"]
+    assert "tokens long, and the context holds 1024" in json.loads(score)["reason"]
 
 
 @pytest.mark.parametrize(("args", "words"), [

@@ -64,7 +64,7 @@ def test_a_model_is_fetched_once_and_then_found_without_the_network(run: Run, hu
     assert [(row["name"], row["origin"]) for row in rows] == [("demo", "embedded"), (f"{REPO}:Q4_K_M", "HF cache")]
     answer = run("chat", REPO, "Use 3, 7 and 12 to make 33.", "-n", "4", "-t", "1")
     assert answer.returncode == 0
-    assert "model     Thinker-Q4_K_M.gguf (HF cache, 2.6 MB)" in answer.stderr
+    assert "model     Thinker-Q4_K_M.gguf (HF cache, 2.7 MB)" in answer.stderr
     assert not hub.asked
 
 
@@ -142,7 +142,7 @@ def test_models_are_removed(run: Run, tmp_path: Path) -> None:
     assert asked.returncode == 2 and "is kept; -y deletes it" in asked.stderr
     done = run("models", "rm", f"{REPO}:BF16", "-y")
     assert (done.returncode, done.stdout) == (0, "0.0 MB are free again\n")
-    assert run("models", "rm", REPO, "-y").stdout == "2.6 MB are free again\n"
+    assert run("models", "rm", REPO, "-y").stdout == "2.7 MB are free again\n"
     assert not list((tmp_path / "hf").rglob("*.gguf"))
     assert not [blob for blob in (tmp_path / "hf").rglob("blobs/*") if blob.is_file()]
     assert run("models", "rm", "demo", "-y").returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -42,14 +43,14 @@ def test_it_agrees_with_the_engine_that_loads_the_model(architecture: str, tmp_p
 
 def test_the_demo_model_in_words() -> None:
     info = told(DEMO)
-    assert (info.layers, info.width, info.vocabulary, info.trained_context) == (12, 96, 615, 512)
-    assert info.memory["host"].cache == 512 * 1536  # 12 layers of 2 * 32 halves
+    assert (info.layers, info.width, info.vocabulary, info.trained_context) == (12, 96, 882, 1024)
+    assert info.memory["host"].cache == 1024 * 1536  # 12 layers of 2 * 32 halves
     assert info.led_layers == {"reference": (10, 9, 8, 7, 6, 5, 4), "paper": (11, 10, 9, 8, 7, 6, 5)}
     shown = "\n".join(lines(info))
-    assert "12 of width 96 · 615 tokens · output head of its own" in shown
+    assert "12 of width 96 · 882 tokens · output head of its own" in shown
     assert "preset reference: reads layers 10 … 4, and the final 12" in shown
-    assert "fits      all of 512 trained tokens of context" in shown
-    assert " weights + 0.8 MiB KV cache + " in shown
+    assert "fits      all of 1024 trained tokens of context" in shown
+    assert " weights + 1.5 MiB KV cache + " in shown
 
 
 def test_a_model_that_is_refused_says_why(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_json_is_one_object() -> None:
     done = CliRunner().invoke(command, ["info", "demo", "--json"])
     assert done.exit_code == 0
     told_there = json.loads(done.stdout)
-    assert told_there["sha256"] == "60888d81606ebe7aee63da0831257342e041452d631aca1a6c4077e6a58c7f7f"
+    assert told_there["sha256"] == hashlib.sha256(DEMO.read_bytes()).hexdigest()
     assert told_there["led_layers"]["reference"] == [10, 9, 8, 7, 6, 5, 4]
 
 

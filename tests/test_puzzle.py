@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from itertools import permutations, product
 
@@ -9,8 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledlocal.evals.puzzle import PROBLEMS, Puzzle, evaluate, held_out
+from ledlocal.evals.puzzle import (
+    COUNTS,
+    NUMBERS,
+    PROBLEMS,
+    TARGETS,
+    Puzzle,
+    evaluate,
+    held_out,
+    name_of,
+    pose,
+    puzzle_in,
+)
 from ledlocal.evals.task import Grade, Problem
+from ledlocal.evals.wording import WORDINGS, read, word
 
 TASK = Puzzle()
 THREE = Problem("3-7-12=33", "Use 3, 7 and 12 to make 33.", "(3*7)+12=33", "(3*7)+12=33")
@@ -32,6 +45,7 @@ def test_problems_are_different_held_out_and_solvable() -> None:
     problems = TASK.problems()
     assert len({problem.id for problem in problems}) == len(problems) == PROBLEMS
     assert problems == TASK.problems()
+    assert {problem.id.count("-") + 1 for problem in problems} == set(COUNTS)
     for problem in problems:
         left, target = problem.id.split("=")
         numbers = [int(number) for number in left.split("-")]
@@ -89,3 +103,32 @@ def test_values_are_those_of_python(text: str) -> None:
 @given(st.text("0123456789+-*()= \n") | st.text())
 def test_any_text_gets_a_grade(text: str) -> None:
     assert TASK.grade(THREE, text).correct in (True, False)
+
+
+@given(st.integers(0, 2**32))
+def test_every_wording_is_read_back(seed: int) -> None:
+    rng = random.Random(seed)
+    numbers, target, solution = pose(rng)
+    assert len(numbers) in COUNTS and set(numbers) <= set(NUMBERS) and target in TARGETS
+    assert read(word(numbers, target, rng)) == (numbers, target)
+    problem = Problem(name_of(numbers, target), "", "", "")
+    assert Puzzle().grade(problem, solution).correct
+
+
+def test_wordings_are_many_and_different() -> None:
+    assert len(set(WORDINGS)) == len(WORDINGS) >= 60
+    said = {word([3, 7, 12], 33, random.Random(i)) for i in range(4000)}
+    assert len(said) > 400
+    assert all(read(text) == ([3, 7, 12], 33) for text in said)
+
+
+@pytest.mark.parametrize("text", ["", "Hello", "Use 3 and 7 to make 21.", "Use 3, 7 and 12.",
+                                  "Use 3, 7 and 12 to make 33 please",
+                                  "3 7 12 33", "Use 3, 7 and ١٢ to make 33.", f"Use 3, 7 and {'9' * 5000} to make 33."])
+def test_what_is_no_wording_is_not_read(text: str) -> None:
+    assert read(text) is None and puzzle_in(text) is None
+
+
+def test_a_typed_puzzle_is_known_whatever_its_spaces_and_its_case() -> None:
+    found = puzzle_in("  use 12,  7 and 3\nto make 33 ")
+    assert found is not None and found.id == THREE.id and TASK.grade(found, "(3*7)+12=33").correct

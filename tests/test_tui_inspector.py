@@ -387,7 +387,7 @@ def test_a_token_in_words() -> None:
     assert described(token("x"), 1)[1].endswith("coin 0.250: not explored · draw 0.500")
 
 
-REQUEST = Request(messages=(Message("user", "Use 3, 4, 5 and 7 to make 30."),), seed=4, max_tokens=120)
+REQUEST = Request(messages=(Message("user", "Use 3, 7, 8, 11 and 12 to make 24."),), seed=4, max_tokens=120)
 
 
 @pytest.fixture(scope="module")

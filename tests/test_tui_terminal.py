@@ -19,7 +19,7 @@ from worker_processes import gone_within
 
 LOAD_S = 30.0
 """That the slow model takes to load."""
-SEED = 4
+SEED = 17
 """With which the demo model explores and solves PUZZLE."""
 PUZZLE = "Use 3, 4, 5 and 7 to make 30."
 
@@ -99,11 +99,11 @@ def test_a_conversation_from_start_to_end(tmux: Tmux, said: Said, tmp_path: Path
 @pytest.mark.parametrize("tmux", [("tui", 120, 36)], indirect=True)
 def test_stopped_looked_at_and_forked(tmux: Tmux, said: Said, tmp_path: Path) -> None:
     tmux.wait_for(" · 0/")
-    tmux.type("Use 2, 3, 4, 5 and 6 to make 97.", "Enter")
+    tmux.type("Use 7, 8, 9, 10 and 11 to make 37.", "Enter")  # a long search
     for _ in range(10):
         tmux.wait_for("▾ thinking")
         tmux.type("C-c")
-        shown = tmux.wait_for("finish: ")
+        shown = tmux.wait_for(" answer tokens · ")
         if "finish: cancelled" in shown:
             break
         tmux.type("C-r")  # this machine was too busy to press the key in time

@@ -21,7 +21,7 @@ from ledlocal.worker.client import Worker
 
 # A context so long that no request without end reaches it before it is stopped.
 OPTIONS = EngineOptions(str(DEMO), context=4096, threads=1)
-PUZZLE = (Message("user", "Use 2, 3, 8 and 10 to make 13."),)
+PUZZLE = (Message("user", "Use 7, 8, 9, 10 and 11 to make 37."),)
 ENDLESS = Request(messages=PUZZLE, seed=1, ignore_eos=True)
 
 

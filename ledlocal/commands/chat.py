@@ -57,7 +57,7 @@ def chat(words: tuple[str, ...], model: str | None, prompt: str | None, **flags:
     if location.origin not in ("embedded", "file"):
         console.info(f"model     {location.said()}")
     if location.origin == "embedded" and prompt is None:
-        console.info("demo      it solves number puzzles, one per conversation; /clear begins another")
+        console.info("demo      it solves puzzles of 3 to 5 numbers: Use 3, 4, 5 and 7 to make 30.")
     if prompt is None:
         leave_on_signals()
     with ExitStack() as stack:

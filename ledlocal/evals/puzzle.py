@@ -1,8 +1,9 @@
-"""Number puzzles: use each of three or four numbers once, with + - *, to make a target.
+"""Number puzzles: use each of three to five numbers once, with + - *, to make a target.
 
     Use 3, 7 and 12 to make 33.   ->   (3*7)+12=33
 
-The embedded demo model was trained on seven eighths of them; these are of the eighth that it has never seen.
+The embedded demo model was trained on seven eighths of them; these are of the eighth that it was never asked. It has
+met their numbers with other targets, and so their solutions as failed tries.
 """
 
 from __future__ import annotations
@@ -17,19 +18,15 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ledlocal.evals.task import Grade, Problem
+from ledlocal.evals.wording import read, word
 
-LARGEST = {3: 12, 4: 10}
-"""Numbers of a puzzle -> the largest of them."""
+COUNTS = (3, 4, 5)
+NUMBERS = range(1, 13)
 TARGETS = range(10, 101)
 VALUES = range(1, 151)
 """Of everything computed on the way of the known solution."""
 PROBLEMS = 1000
 _SEED = 1234
-_WORDINGS = ("Use {words} to make {target}.", "Make {target} from {words}.", "Can you make {target} with {words}?",
-             "Combine {commas} to get {target}.", "Numbers: {commas}. Target: {target}.",
-             "Reach {target} using the numbers {words}.", "How can I get {target} from {words}?",
-             "Using {words}, make {target}.")
-_LIST = r"(?P<numbers>\d+(?:(?:,| and|, and) \d+)+)"
 _OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _NODES = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 _EXPRESSION = re.compile(r"[0-9+*() -]{1,80}")
@@ -67,16 +64,17 @@ def _parts(problem_id: str) -> tuple[list[int], int]:
 
 def puzzle_in(text: str) -> Problem | None:
     """The problem that a message puts in one of the wordings; None if it is none. Its known answer is not told."""
-    for wording in _WORDINGS:
-        parts = re.escape(wording).replace(r"\{words\}", _LIST).replace(r"\{commas\}", _LIST)
-        if found := re.fullmatch(parts.replace(r"\{target\}", r"(?P<target>\d+)"), " ".join(text.split())):
-            numbers = sorted(map(int, re.findall(r"\d+", found["numbers"])))
-            return Problem(f"{'-'.join(map(str, numbers))}={found['target']}", text, "", "")
-    return None
+    found = read(text)
+    return found and Problem(name_of(*found), text, "", "")
+
+
+def name_of(numbers: Sequence[int], target: int) -> str:
+    """What a puzzle is called, whatever the order of its numbers: 3-7-12=33."""
+    return f"{'-'.join(map(str, sorted(numbers)))}={target}"
 
 
 def held_out(numbers: Sequence[int], target: int) -> bool:
-    """Whether a puzzle belongs to the eighth that no model of this project is trained on (demo/REPORT.md)."""
+    """Whether a puzzle belongs to the eighth that no model of this project is trained on (demo/)."""
     return hashlib.md5(f"{sorted(numbers)}->{target}".encode()).digest()[0] % 8 == 0
 
 
@@ -100,27 +98,26 @@ def _value(node: ast.expr) -> int:
             raise ValueError("not an expression of a puzzle")
 
 
+def pose(rng: random.Random) -> tuple[list[int], int, str]:
+    """A puzzle that can be solved: (numbers, target, a solution), of either part of the split."""
+    while True:
+        numbers = [rng.choice(NUMBERS) for _ in range(rng.choice(COUNTS))]
+        solved = _combine(numbers, rng)
+        if solved is not None and solved[0] in TARGETS and solved[0] not in numbers:
+            return numbers, solved[0], f"{solved[1][1:-1]}={solved[0]}"
+
+
 def _draw(rng: random.Random) -> Iterator[Problem]:
     seen: set[str] = set()
     while True:
-        count = rng.choice(tuple(LARGEST))
-        numbers = [rng.randint(1, LARGEST[count]) for _ in range(count)]
-        solved = combine(numbers, rng)
-        if solved is None or solved[0] not in TARGETS or solved[0] in numbers:
-            continue
-        target, solution = solved
-        name = f"{'-'.join(map(str, sorted(numbers)))}={target}"
-        if name in seen or not held_out(numbers, target):
-            continue
-        seen.add(name)
-        *most, last = map(str, numbers)
-        question = rng.choice(_WORDINGS).format(words=f"{', '.join(most)} and {last}", target=target,
-                                                commas=", ".join((*most, last)))
-        gold = f"{solution[1:-1]}={target}"
-        yield Problem(name, question, gold, gold)
+        numbers, target, gold = pose(rng)
+        name = name_of(numbers, target)
+        if name not in seen and held_out(numbers, target):
+            seen.add(name)
+            yield Problem(name, word(numbers, target, rng), gold, gold)
 
 
-def combine(numbers: Sequence[int], rng: random.Random) -> tuple[int, str] | None:
+def _combine(numbers: Sequence[int], rng: random.Random) -> tuple[int, str] | None:
     """A random expression with all numbers; None if something on its way is too large or not positive."""
     parts = [(number, str(number)) for number in numbers]
     while len(parts) > 1:

@@ -35,7 +35,7 @@ NOT_NOW = ("f3", "f5", "f6", "ctrl+g", "ctrl+n", "ctrl+r")
 IN_THE_BANNER = 4
 """Lines of what a command says; a page has room for more."""
 PLACEHOLDER = "Ask something; /help lists keys"
-OF_THE_DEMO = "A number puzzle, one per conversation (ctrl+n: a new one): Use 3, 4, 5 and 7 to make 30."
+OF_THE_DEMO = "A number puzzle: Use 3, 4, 5 and 7 to make 30."
 
 
 class ChatScreen(Replying):
