@@ -13,7 +13,7 @@ from ledlocal.stores.location import Location, is_model, parts_of
 from ledlocal.values.errors import BadInput
 
 DEMO = Path(__file__).parent / "demo" / "countdown-rl-f16.gguf"
-"""The model that comes with the package: number puzzles, 2.6 MB."""
+"""The model that comes with the package: number puzzles, 2.7 MB."""
 _HUB_ADDRESS = re.compile(r"^(https://)?(huggingface\.co|hf\.co)/(?=[^/]+/[^/]+$)")
 _REPO = re.compile(r"(?P<repo>(?![.-])[\w.-]+/(?![.-])[\w.-]+?)(?::(?P<quant>[\w.-]+))?")
 
