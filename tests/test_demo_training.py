@@ -381,7 +381,7 @@ def arms_are_compared(start: Path, into: Path) -> None:
     """From what the smallest profile left: each arm by its own law, made once, and not mixed with other settings."""
     def run(iterations: int) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "demo.arms", "--profile", "smoke", "--from", start, "--into", into,
-                   "--seeds", "1", "--iterations", str(iterations)]
+                   "--seeds", "1", "--threads", "1", "--iterations", str(iterations)]
         return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
 
     first = run(1)
